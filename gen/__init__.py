@@ -1,0 +1,1 @@
+"""The config generator: `config.yaml` in, problems or rendered files out."""
