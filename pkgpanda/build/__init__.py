@@ -1,0 +1,1 @@
+"""mkpanda: recipes to packages (workstation)."""
