@@ -1,0 +1,1 @@
+"""etcd on DC/OS masters: start, discovery and the operator's procedures."""
