@@ -1,0 +1,1 @@
+"""calicoctl: the operator's command line over the datastore."""

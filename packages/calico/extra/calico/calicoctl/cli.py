@@ -1,0 +1,326 @@
+"""calicoctl's command line: what each command takes, and which module runs it.
+
+Every command has a parser of its own, made only when the command is given, and a module that is imported only then: a
+short `get` must not pay for what it does not use. Exit codes and the texts for a wrong command line are upstream's.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, NoReturn
+
+from calico.calicoctl.session import Failure, Session
+from calico.calicoctl.settings import DEFAULT_PATH
+
+LOG_LEVELS = ("panic", "fatal", "error", "warn", "warning", "info", "debug")
+_INTERRUPTED = 130
+
+
+class _Wrong(Exception):
+    """A command line that cannot be understood."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise _Wrong(message)
+
+
+class Command(NamedTuple):
+    """One command: a line for the list, what it takes, its examples, and its module below `verbs`."""
+
+    summary: str
+    takes: Callable[[argparse.ArgumentParser], None]
+    example: str
+    module: str
+
+
+def _config(parser: argparse.ArgumentParser) -> None:
+    text = f"where the datastore is (default {DEFAULT_PATH}; without that file, ETCD_ENDPOINTS and the like)"
+    parser.add_argument("-c", "--config", default=DEFAULT_PATH, metavar="FILE", help=text)
+
+
+def _namespace(parser: argparse.ArgumentParser) -> None:
+    text = "namespace of NetworkPolicy, NetworkSet and WorkloadEndpoint (default: default)"
+    parser.add_argument("-n", "--namespace", default="", metavar="NS", help=text)
+
+
+def _files(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    text = "YAML or JSON, - for standard input, or a directory; may be repeated"
+    parser.add_argument(
+        "-f", "--filename", action="append", default=None if required else [], required=required, help=text
+    )
+    parser.add_argument("-R", "--recursive", action="store_true", help="with a directory: its subdirectories too")
+
+
+def _dry_run(parser: argparse.ArgumentParser) -> None:
+    text = "only say what would be done, judged by the datastore as it is"
+    parser.add_argument("--dry-run", action="store_true", help=text)
+
+
+def _write(parser: argparse.ArgumentParser) -> None:
+    _files(parser)
+    _config(parser)
+    _namespace(parser)
+    _dry_run(parser)
+    parser.set_defaults(skip_exists=False, skip_not_exists=False)
+
+
+def _create(parser: argparse.ArgumentParser) -> None:
+    _write(parser)
+    parser.add_argument("--skip-exists", action="store_true", help="count a resource that exists as created")
+
+
+def _delete(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("kind", nargs="?", metavar="KIND", help="kind or alias, as in get")
+    parser.add_argument("name", nargs="*", metavar="NAME")
+    _files(parser, required=False)
+    parser.add_argument(
+        "-s", "--skip-not-exists", action="store_true", help="count a resource that does not exist as deleted"
+    )
+    _config(parser)
+    _namespace(parser)
+    _dry_run(parser)
+    parser.set_defaults(skip_exists=False)
+
+
+def _get(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "kind", nargs="?", metavar="KIND", help="kind or alias: pool, profile, policy, gnp, hep, wep..."
+    )
+    parser.add_argument("name", nargs="*", metavar="NAME", help="without names: all of the kind")
+    _files(parser, required=False)
+    text = "ps (default), wide, yaml, json, custom-columns=A,B, go-template=TEXT or go-template-file=FILE"
+    parser.add_argument("-o", "--output", default="", metavar="FORMAT", help=text)
+    parser.add_argument("-a", "--all-namespaces", action="store_true", help="those of every namespace")
+    parser.add_argument("--export", action="store_true", help="with NAMEs: leave out what belongs to this cluster only")
+    parser.add_argument("-w", "--watch", action="store_true", help="go on with every change, until interrupted")
+    _config(parser)
+    _namespace(parser)
+
+
+def _patch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("kind", metavar="KIND")
+    parser.add_argument("name", metavar="NAME")
+    text = "JSON to merge: null takes a member away, a list takes the old one's place"
+    parser.add_argument("-p", "--patch", required=True, metavar="JSON", help=text)
+    parser.add_argument("-t", "--type", default="strategic", help="accepted and ignored: there is one way of merging")
+    _config(parser)
+    _namespace(parser)
+    _dry_run(parser)
+
+
+def _label(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("kind", metavar="KIND")
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("label", metavar="KEY=VALUE", help="or KEY with --remove")
+    parser.add_argument("--overwrite", action="store_true", help="replace another value of the label")
+    parser.add_argument("--remove", action="store_true", help="take the label away")
+    _config(parser)
+    _namespace(parser)
+    _dry_run(parser)
+
+
+def _convert(parser: argparse.ArgumentParser) -> None:
+    _files(parser)
+    parser.add_argument("-o", "--output", default="yaml", choices=("yaml", "json"))
+    parser.add_argument("--ignore-validation", action="store_true", help="print also what a write would refuse")
+    parser.add_argument("--strict", action="store_true", help="refuse all that upstream's convert refuses")
+
+
+def _diff(parser: argparse.ArgumentParser) -> None:
+    _files(parser)
+    parser.add_argument("-o", "--output", default="text", choices=("text", "json"))
+    _config(parser)
+    _namespace(parser)
+
+
+def _explain(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("member", metavar="KIND[.MEMBER...]")
+
+
+def _completion(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=("bash",))
+
+
+COMMANDS = {
+    "create": Command("create resources that do not exist yet", _create, "create -f policy.yaml", "write"),
+    "apply": Command("create resources, or replace those that exist", _write, "apply -f policies/ -R", "write"),
+    "replace": Command("replace resources that exist", _write, "replace -f policy.yaml", "write"),
+    "diff": Command("show what apply would change (exit 1: something)", _diff, "diff -f policy.yaml", "diff"),
+    "delete": Command("delete resources", _delete, "delete policy allow-web -n default", "delete"),
+    "get": Command("show resources", _get, "get pool -o wide", "get"),
+    "patch": Command(
+        "change members of a resource", _patch, 'patch felixconfig default -p \'{"spec":{"vxlanMTU":1400}}\'', "patch"
+    ),
+    "label": Command("set or remove a label of a resource", _label, "label node 10.0.0.5 rack=a1", "label"),
+    "convert": Command("print documents of the old v1 API as v3", _convert, "convert -f old.yaml", "convert"),
+    "explain": Command("list the members of a kind", _explain, "explain gnp.spec.ingress", "explain"),
+    "version": Command("show the versions of this client and of the cluster", _config, "version", "version"),
+    "completion": Command(
+        "print a completion script for the shell", _completion, "completion bash >calicoctl.bash", "completion"
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None, session: Session | None = None) -> int:
+    """Run one command; the exit code: 0 done, 1 not (of diff: 1 different, 2 not), 130 interrupted."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    session = session or Session()
+    try:
+        return _flushed(session, _main(session, words))
+    except Failure as failure:
+        if failure.on_stdout:
+            session.say(str(failure))
+        else:
+            session.complain(str(failure))
+        return 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has seen enough
+        _silence(session)
+        return 1
+    except OSError as error:
+        _silence(session)
+        session.complain(f"the output cannot be written: {error.strerror or error}")
+        return 1
+    except RecursionError:
+        session.complain("what was given is nested too deeply")
+        return 1
+
+
+def _flushed(session: Session, code: int) -> int:
+    session.stdout.flush()
+    return code
+
+
+def _silence(session: Session) -> None:
+    """Let the interpreter's last flush go nowhere, instead of complaining."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), session.stdout.fileno())
+
+
+def _main(session: Session, words: list[str]) -> int:
+    try:
+        if any(map(_has_bytes, words)):
+            raise _Wrong("the command line is not UTF-8 text")
+        words, level = _log_level(words)
+        if not words or words[0] in ("-h", "--help"):
+            session.stdout.write(usage())
+            return 0 if words else 1
+        if words[0] == "--version":
+            session.say("Use 'calicoctl version' to see the versions of the client and of the cluster.")
+            return 0
+        if words[0].startswith("-"):
+            raise _Wrong(f"unrecognized arguments: {words[0]}")
+        if words[0] not in COMMANDS:
+            return _unknown(session, words[0])
+        _set_log_level(level)
+        return _run(session, words)
+    except _Wrong as wrong:
+        given = " ".join(["calicoctl", *words]).encode(errors="backslashreplace").decode()
+        session.say(f"Invalid option: '{given}'. Use flag '--help' to read about a specific subcommand.")
+        session.complain(f"calicoctl: {wrong}")
+        return 1
+
+
+def _has_bytes(word: str) -> bool:
+    """Whether a word holds bytes that are no text, which Python keeps as surrogates."""
+    return any("\ud800" <= letter <= "\udfff" for letter in word)
+
+
+def _log_level(words: list[str]) -> tuple[list[str], str]:
+    """The words behind `-l LEVEL`, and the level."""
+    if not words or not words[0].startswith(("-l", "--log-level")):
+        return words, ""
+    name, equals, level = words[0].partition("=")
+    if name == "-l" or (name == "--log-level" and not equals):
+        level, words = (words[1] if len(words) > 1 else ""), words[1:]
+    elif name.startswith("-l"):
+        level = words[0].removeprefix("-l")
+    if level not in LOG_LEVELS:
+        text = f"Unknown log level: {level}, expected one of: {', '.join(LOG_LEVELS)}"
+        raise Failure(text, on_stdout=True)
+    return words[1:], level
+
+
+def _set_log_level(level: str) -> None:
+    """Without a level nothing is set up, and warnings reach stderr as bare lines."""
+    if level:
+        import logging
+
+        number = logging.CRITICAL if level in ("panic", "fatal") else getattr(logging, level.upper())
+        logging.basicConfig(level=number, format="%(levelname)s %(name)s: %(message)s")
+
+
+def _unknown(session: Session, word: str) -> int:
+    from calico.model.problems import nearest
+
+    hint = nearest(word, COMMANDS)
+    session.say(f'Unknown command: "{word}"' + (f" ({hint})" if hint else ""))
+    session.stdout.write(usage())
+    return 1
+
+
+def _run(session: Session, words: list[str]) -> int:
+    import importlib
+
+    name = words[0]
+    parser = parser_of(name)
+    if "-h" in words[1:] or "--help" in words[1:]:
+        session.stdout.write(parser.format_help())
+        return 0
+    options = parser.parse_intermixed_args(words[1:])
+    options.command = name
+    _check_subject(name, options)
+    module = importlib.import_module(f"calico.calicoctl.verbs.{COMMANDS[name].module}")
+    return int(module.run(session, options))
+
+
+def _check_subject(name: str, options: argparse.Namespace) -> None:
+    """`get` and `delete` take a KIND or files, and not both."""
+    if name in ("get", "delete") and bool(options.kind) == bool(options.filename):
+        raise _Wrong("give either KIND or --filename" + (", not both" if options.kind else ""))
+
+
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """The parser of one command."""
+    command = COMMANDS[name]
+    parser = _Parser(
+        f"calicoctl {name}",
+        description=command.summary[0].upper() + command.summary[1:] + ".",
+        epilog=f"Example: calicoctl {command.example}",
+        add_help=False,
+    )
+    parser.add_argument("-h", "--help", action="store_true", help="show this text")
+    command.takes(parser)
+    return parser
+
+
+def options_of(name: str) -> list[str]:
+    """The long options of one command."""
+    return [option for action in parser_of(name)._actions for option in action.option_strings if option[:2] == "--"]
+
+
+def usage() -> str:
+    """What `calicoctl --help` prints."""
+    width = max(map(len, COMMANDS))
+    lines = [f"    {name.ljust(width)}   {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "Usage: calicoctl [-l LEVEL] COMMAND [ARGUMENT...]",
+            "",
+            "Reads and changes Calico's resources in etcd.",
+            "",
+            *lines,
+            "",
+            f"  -l, --log-level LEVEL   one of {', '.join(LOG_LEVELS)}",
+            "",
+            "'calicoctl COMMAND --help' has a command's options. Example: calicoctl get pool -o wide",
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

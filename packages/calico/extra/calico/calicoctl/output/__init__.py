@@ -1,0 +1,1 @@
+"""How `calicoctl get` shows resources: tables, YAML, JSON, custom columns, Go templates."""

@@ -1,0 +1,1 @@
+"""What calicoctl can do, one module per command or family; each is loaded only when it runs."""

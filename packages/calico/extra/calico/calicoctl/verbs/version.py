@@ -1,0 +1,28 @@
+"""`version`: what this client speaks, and what the cluster says of itself."""
+
+import argparse
+
+from calico.calicoctl.session import Failure, Session
+from calico.client.errors import ResourceError
+from calico.datastore.errors import DatastoreError
+from calico.model.problems import ModelError
+
+_SPEAKS = "v3.14.0"
+
+
+def run(session: Session, options: argparse.Namespace) -> int:
+    """Print both; the client's also where the cluster cannot be asked."""
+    session.say(f"Client Version:    {_SPEAKS}")
+    session.say(f"Git commit:        {build()}")
+    try:
+        spec = session.client(options.config).get("ClusterInformation", "default").spec
+    except (ResourceError, ModelError, DatastoreError) as error:
+        raise Failure(f"Unable to retrieve Cluster Version or Type: {error}") from None
+    session.say(f"Cluster Version:   {spec.calico_version or 'unknown'}")
+    session.say(f"Cluster Type:      {spec.cluster_type or 'unknown'}")
+    return 0
+
+
+def build() -> str:
+    """The package this runs from, which names its build: its id stands in the path."""
+    return next((part for part in reversed(__file__.split("/")) if part.startswith("calico--")), "unknown")
