@@ -1,0 +1,150 @@
+"""One lab on this machine: its id, its directory, and the record of everything it made.
+
+Every name a lab gives to something outside its own directory starts with `dcl-<id>`, and every object is recorded
+before it is made. So `lab.cleanup` can remove what a lab left that was killed, and cannot touch anything else.
+"""
+
+import json
+import os
+import secrets
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+HOME = Path("/run/dcos-calico-lab")
+"""Where labs keep their directories: gone after the machine restarts, as what they record is."""
+
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+class LabError(Exception):
+    """Something a lab needs does not work: what, and what was seen."""
+
+
+class Process(NamedTuple):
+    """A process that cannot be mistaken for a later one with the same pid: `start` is in clock ticks after boot."""
+
+    pid: int
+    start: int
+
+    @classmethod
+    def of(cls, pid: int) -> "Process":
+        """The process that has `pid` now; LabError when there is none."""
+        start = _start_time(pid)
+        if start is None:
+            raise LabError(f"process {pid} has ended")
+        return cls(pid, start)
+
+    def is_alive(self) -> bool:
+        """Whether this very process still runs (a zombie does not)."""
+        return _start_time(self.pid) == self.start
+
+
+def _start_time(pid: int) -> int | None:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+class Entry(NamedTuple):
+    """One recorded object; `kind` is netns, mount, cgroup, path or process."""
+
+    kind: str
+    name: str
+    start: int = 0
+
+
+class Instance:
+    """A lab's identity and its record; `create` makes a new one, `open` reads one that exists."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.name = directory.name
+
+    @classmethod
+    def create(cls, home: Path = HOME) -> "Instance":
+        """A new lab, owned by this process."""
+        instance = cls(home / f"dcl-{secrets.token_hex(3)}")
+        instance.directory.mkdir(mode=0o700, parents=True)
+        instance.record("process", str(os.getpid()), Process.of(os.getpid()).start)
+        return instance
+
+    def record(self, kind: str, name: str, start: int = 0) -> None:
+        """Write down an object that is about to be made."""
+        with (self.directory / "record").open("a") as file:
+            file.write(json.dumps([kind, name, start]) + "\n")
+
+    def entries(self) -> list[Entry]:
+        """What was recorded, oldest first. A last line that a kill cut short named nothing that was made."""
+        found = []
+        for line in self._lines():
+            try:
+                found.append(Entry(*json.loads(line)))
+            except (ValueError, TypeError):
+                continue
+        return found
+
+    def _lines(self) -> Iterator[str]:
+        try:
+            yield from (self.directory / "record").read_text().splitlines()
+        except FileNotFoundError:
+            return
+
+    def owner(self) -> Process | None:
+        """The process that made this lab; None when it died before it wrote that down."""
+        first = next(iter(self.entries()), None)
+        return Process(int(first.name), first.start) if first and first.kind == "process" else None
+
+    def cgroups(self, name: str) -> list[Path]:
+        """The control groups for the processes of `name`, made and recorded: one in each hierarchy systemd may use."""
+        parents = [_CGROUPS / each for each in ("systemd", "unified")]
+        if (_CGROUPS / "cgroup.controllers").exists():
+            parents = [_CGROUPS]
+        groups = [parent / f"{self.name}-{name}" for parent in parents if parent.is_dir()]
+        for group in groups:
+            if not group.is_dir():
+                self.record("cgroup", str(group))
+                group.mkdir()
+        return groups
+
+    def spawn(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        netns: str = "",
+        env: Mapping[str, str] | None = None,
+        log: Path | None = None,
+    ) -> "subprocess.Popen[bytes]":
+        """Start `command` in control groups of its own, in the network namespace `netns` if one is given."""
+        join = "; ".join(f"echo 0 >{group}/cgroup.procs" for group in self.cgroups(name))
+        enter = ["nsenter", f"--net=/run/netns/{netns}", "--"] if netns else []
+        with (log or Path(os.devnull)).open("ab") as output:
+            process = subprocess.Popen(
+                ["/bin/sh", "-c", f'{join}; exec "$@"', "sh", *enter, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(env or {})},
+                start_new_session=True,
+            )
+        # One that has ended already leaves nothing to record.
+        if start := _start_time(process.pid):
+            self.record("process", str(process.pid), start)
+        return process
+
+
+def host(*command: str, timeout: float = 30, check: bool = True) -> str:
+    """Run a program of this machine and return what it printed; LabError when it fails or takes too long."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired:
+        raise LabError(f"{' '.join(command)}: not done after {timeout:.0f} s") from None
+    except FileNotFoundError:
+        raise LabError(f"{command[0]}: this machine does not have it") from None
+    if check and done.returncode:
+        raise LabError(f"{' '.join(command)}: exit {done.returncode}: {(done.stderr or done.stdout).strip()}")
+    return done.stdout

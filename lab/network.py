@@ -1,0 +1,67 @@
+"""The network of a lab: a bridge in a namespace of its own, and a namespace with one `eth0` for each node.
+
+Nothing of it touches the machine's own interfaces: both ends of every cable are made inside the lab's namespaces.
+"""
+
+import ipaddress
+from pathlib import Path
+
+from lab.instance import Instance, LabError, host
+
+
+class Network:
+    """A bridge, which has the last address of `subnet` and is every node's gateway, and the nodes' cables to it."""
+
+    def __init__(self, instance: Instance, subnet: str = "10.99.0.0/24") -> None:
+        self.instance = instance
+        self.subnet = ipaddress.IPv4Network(subnet)
+        self.gateway = str(self.subnet.broadcast_address - 1)
+        self.bridge = f"{instance.name}-br"
+        self._add_namespace(self.bridge)
+        host("ip", "-n", self.bridge, "link", "add", "br0", "type", "bridge")
+        host("ip", "-n", self.bridge, "addr", "add", f"{self.gateway}/{self.subnet.prefixlen}", "dev", "br0")
+        host("ip", "-n", self.bridge, "link", "set", "br0", "up")
+
+    def _add_namespace(self, name: str) -> None:
+        self.instance.record("netns", name)
+        host("ip", "netns", "add", name)
+        host("ip", "-n", name, "link", "set", "lo", "up")
+
+    def namespace(self, node: str) -> str:
+        """The name of a node's network namespace, as `ip netns` knows it."""
+        return f"{self.instance.name}-{node}"
+
+    def add(self, node: str, address: str) -> None:
+        """Give `node` a namespace with `eth0`, its address and a default route."""
+        if ipaddress.IPv4Address(address) not in self.subnet:
+            raise LabError(f"{node}: {address} is not in {self.subnet}")
+        name = self.namespace(node)
+        self._add_namespace(name)
+        peer = ["peer", "name", _port(node), "netns", self.bridge]
+        host("ip", "-n", name, "link", "add", "eth0", "type", "veth", *peer)
+        host("ip", "-n", self.bridge, "link", "set", _port(node), "master", "br0", "up")
+        host("ip", "-n", name, "addr", "add", f"{address}/{self.subnet.prefixlen}", "dev", "eth0")
+        host("ip", "-n", name, "link", "set", "eth0", "up")
+        host("ip", "-n", name, "route", "add", "default", "via", self.gateway)
+
+    def remove(self, node: str) -> None:
+        """Take `node`'s cable and its namespace away."""
+        if Path("/run/netns", self.namespace(node)).exists():
+            # The kernel empties a namespace some time after it went; the bridge's port must be free at once.
+            host("ip", "-n", self.bridge, "link", "delete", _port(node), check=False)
+            host("ip", "netns", "delete", self.namespace(node))
+
+    def cut(self, node: str) -> None:
+        """Unplug `node`: nothing it sends arrives, nothing reaches it; it sees its own link lose the carrier."""
+        host("ip", "-n", self.bridge, "link", "set", _port(node), "down")
+
+    def heal(self, node: str) -> None:
+        """Plug `node` in again."""
+        host("ip", "-n", self.bridge, "link", "set", _port(node), "up")
+
+
+def _port(node: str) -> str:
+    port = f"p-{node}"
+    if len(port) > 15:
+        raise LabError(f"{node}: a node's name has at most 13 characters")
+    return port
