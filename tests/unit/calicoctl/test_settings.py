@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from calico.calicoctl import settings
-from calico.calicoctl.settings import Settings, SettingsError, load
+from calico.calicoctl.settings import load
+from calico.datastore.settings import Settings, SettingsError
 
 _HEAD = "apiVersion: projectcalico.org/v3\nkind: CalicoAPIConfig\nmetadata: {}\nspec:\n"
 

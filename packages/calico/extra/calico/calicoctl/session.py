@@ -6,7 +6,9 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
-from calico.calicoctl.settings import DEFAULT_PATH, Settings, SettingsError, load
+from calico.calicoctl.settings import DEFAULT_PATH, load
+from calico.datastore.settings import Settings, SettingsError
+from calico.datastore.settings import open_store as open_etcd
 
 if TYPE_CHECKING:
     from calico.client.resources import Client
@@ -74,21 +76,3 @@ def _utf8(stream: TextIO | None) -> TextIO:
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     return stream
-
-
-def open_etcd(settings: Settings) -> "Store":
-    """The etcd cluster of `settings`."""
-    from calico.datastore.etcd import Etcd, EtcdSettings
-
-    return Etcd(
-        EtcdSettings(
-            settings.endpoints,
-            ca_file=settings.ca_file or settings.ca,
-            cert_file=settings.cert_file or settings.cert,
-            key_file=settings.key_file or settings.key,
-            username=settings.username,
-            password=settings.password,
-            password_file=settings.password_file,
-            headers=tuple(settings.metadata.items()),
-        )
-    )

@@ -1,0 +1,1 @@
+"""Felix: policy, routes and tunnels in the kernel, from what the datastore holds."""
