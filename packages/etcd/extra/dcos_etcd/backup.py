@@ -5,8 +5,10 @@ A gzipped tar with two files, in this order:
     manifest.json        what follows, and of which cluster
     etcd_snapshot.db     etcd's snapshot, under the name DC/OS gives it
 
-gzip's checksum covers both, and its header is fixed, so no bit of the content may change; the manifest's digest and
-size tie the snapshot to it, and nothing else may be inside. Nothing is unpacked before it is known to be good.
+Behind the compressed tar stands a second, empty gzip member: the seal, whose comment is the sha256 of every byte before
+it (gzip's own checksum is of the content alone, and leaves bits of the compressed form open). `tar xzf` reads past it.
+The manifest's digest and size tie the snapshot to it, and nothing else may be inside. Nothing is unpacked before it is
+known to be good.
 """
 
 import gzip
@@ -25,8 +27,10 @@ from dcos_etcd.errors import EtcdError
 
 SNAPSHOT, MANIFEST = "etcd_snapshot.db", "manifest.json"
 FORMAT = 1
-# No flags, no name, no time, the default effort, and the operating system "unknown".
-_GZIP_HEADER = bytes.fromhex("1f8b08000000000000ff")
+# A gzip header with a comment and no time, and behind the comment an empty deflate block, its checksum and its length.
+_SEAL_HEADER = bytes.fromhex("1f8b08100000000000ff")
+_SEAL_END = b"\0" + bytes.fromhex("0300") + bytes(8)
+_SEAL_SIZE = len(_SEAL_HEADER) + len("sha256:") + 64 + len(_SEAL_END)
 _CHUNK = 1 << 20
 
 Progress = Callable[[int, int], None]
@@ -64,6 +68,9 @@ def write_archive(path: Path, snapshot: Path, manifest: Manifest, progress: Prog
             with snapshot.open("rb") as source:
                 archive.addfile(_entry(SNAPSHOT, manifest.size), _Counted(source, manifest.size, progress))
         file.flush()
+        file.seek(0)
+        file.write(_seal(hashlib.file_digest(file, "sha256").hexdigest()))
+        file.flush()
         os.fsync(file.fileno())
         try:
             os.link(file.name, path)
@@ -75,7 +82,7 @@ def read_archive(path: Path, directory: Path, progress: Progress) -> Manifest:
     """Verify the archive and put its snapshot into `directory`. EtcdError with what is wrong with it."""
     try:
         with path.open("rb") as raw:
-            _check_header(path, raw)
+            _check_seal(path, raw)
             with gzip.GzipFile(fileobj=raw) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as archive:
                 manifest = _read(path, archive, directory, progress)
                 # What follows the last entry belongs to gzip's checksum, too.
@@ -144,9 +151,18 @@ def _copy(source: IO[bytes], target: Path, size: int, progress: Progress) -> tup
     return done, found.hexdigest()
 
 
-def _check_header(path: Path, raw: IO[bytes]) -> None:
-    if raw.read(len(_GZIP_HEADER)) != _GZIP_HEADER:
-        raise _damaged(path, "it does not begin as dcos-etcdctl backup does")
+def _seal(found: str) -> bytes:
+    return _SEAL_HEADER + f"sha256:{found}".encode() + _SEAL_END
+
+
+def _check_seal(path: Path, raw: IO[bytes]) -> None:
+    """Read the whole file once; it is left at its beginning."""
+    left, found = max(os.fstat(raw.fileno()).st_size - _SEAL_SIZE, 0), hashlib.sha256()
+    while chunk := raw.read(min(_CHUNK, left)):
+        found.update(chunk)
+        left -= len(chunk)
+    if raw.read() != _seal(found.hexdigest()):
+        raise _damaged(path, "its seal is not that of its content, or it is of another program")
     raw.seek(0)
 
 
