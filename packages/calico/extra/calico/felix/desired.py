@@ -13,7 +13,9 @@ from typing import Literal, NamedTuple
 
 Action = Literal["allow", "deny", "pass", "log"]
 SetKind = Literal["net", "port"]
-"""`net`: addresses and networks. `port`: `address,protocol:port` members of a named port, e.g. `10.0.0.1,tcp:80`."""
+"""`net`: addresses and networks; a single address has no prefix length, so that a member is in a set once.
+`port`: `address,protocol:port` members of a named port, e.g. `10.0.0.1,tcp:80`.
+"""
 
 RouteKind = Literal["remote-workload", "local-workload", "remote-host", "local-host", "pool"]
 Encapsulation = Literal["none", "vxlan", "ipip"]
