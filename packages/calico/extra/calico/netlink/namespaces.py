@@ -32,7 +32,7 @@ def run_in(namespace: int, work: Callable[[], T]) -> T:
 
     def thread() -> None:
         try:
-            _enter(namespace)
+            enter(namespace)
             results.append(work())
         except BaseException as error:
             errors.append(error)
@@ -56,8 +56,8 @@ def same_namespace(first: int, second: int) -> bool:
     return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 
 
-def _enter(namespace: int) -> None:
-    """Move the calling thread (Python has os.setns from 3.12 on)."""
+def enter(namespace: int) -> None:
+    """Move the calling thread, and no other, for good (Python has os.setns from 3.12 on). Raises OSError."""
     if _libc().setns(namespace, _CLONE_NEWNET):
         number = ctypes.get_errno()
         raise OSError(number, f"cannot enter a network namespace: {os.strerror(number)}")
