@@ -272,7 +272,13 @@ def link_request(name: str, kind: str, mtu: int = 0, mac: str = "", *data: bytes
 
 
 def set_link_request(
-    ifindex: int, up: bool | None = None, mtu: int = 0, mac: str = "", name: str = "", namespace: int = -1
+    ifindex: int,
+    up: bool | None = None,
+    mtu: int = 0,
+    mac: str = "",
+    name: str = "",
+    namespace: int = -1,
+    alias: str = "",
 ) -> Request:
     """Change an interface: what is not given stays."""
     change = IFF_UP if up is not None else 0
@@ -285,6 +291,8 @@ def set_link_request(
         payload += text(_IFLA_IFNAME, name)
     if namespace >= 0:
         payload += u32(_IFLA_NET_NS_FD, namespace)
+    if alias:
+        payload += text(_IFLA_IFALIAS, alias)
     return Request(RTM_NEWLINK, payload)
 
 

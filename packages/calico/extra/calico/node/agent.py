@@ -1,0 +1,278 @@
+"""`calico-node`: start-up, then the agent, which serves CNI, keeps tunnel addresses right, and collects what is unused.
+
+CNI is served from the first moment; what a call needs it asks for itself. Everything else waits for etcd in a thread of
+its own and says in the unit's status what for. Nothing is torn down when the agent ends.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import Any
+
+from calico.client.errors import ResourceError
+from calico.client.resources import Client
+from calico.client.values import decode_resource
+from calico.cni.server import Server
+from calico.cni.service import Service
+from calico.daemon.log import LEVELS, configure, fields
+from calico.daemon.notify import Notifier
+from calico.datastore.errors import DatastoreError
+from calico.datastore.settings import Settings, from_environment, open_store
+from calico.datastore.settings import SettingsError as DatastoreSettingsError
+from calico.datastore.store import Store
+from calico.datastore.syncer import InSync, Syncer, Update
+from calico.ipam.allocator import Ipam
+from calico.ipam.errors import IpamError
+from calico.model.keys import list_prefix
+from calico.model.problems import ModelError
+from calico.node import encapsulation, settings, startup, tunnels
+from calico.node.collector import Collector
+from calico.node.settings import NodeSettings, SettingsError
+
+log = logging.getLogger(__name__)
+
+SOCKET = Path("/run/calico/cni.sock")
+_RESYNC = 600.0
+_TICK = 5.0
+_COLLECT_TICK = 20.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+_EXPECTED = (DatastoreError, ResourceError, IpamError, ModelError, startup.StartupError, SettingsError, OSError)
+
+
+class Status:
+    """What the unit's status says: a line for each part that has something to say, in the order of the parts."""
+
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier, self._lock = notifier, threading.Lock()
+        self._parts: dict[str, str] = {}
+
+    def set(self, part: str, text: str) -> None:
+        """What one part waits for or warns of; empty: nothing."""
+        with self._lock:
+            if self._parts.get(part, "") != text:
+                self._parts[part] = text
+                if text:
+                    log.warning("%s: %s", part, text)
+                self._notifier.status(self.text())
+
+    def text(self) -> str:
+        """The whole line."""
+        said = [f"{part}: {text}" for part, text in sorted(self._parts.items()) if text]
+        return "; ".join(said) or "ready"
+
+    def ready(self) -> None:
+        """The process serves."""
+        with self._lock:
+            self._notifier.ready(self.text())
+
+    def alive(self) -> None:
+        """See Notifier."""
+        with self._lock:
+            self._notifier.alive()
+
+
+class Agent:
+    """One node's agent over one datastore."""
+
+    def __init__(self, store: Store, datastore: Settings, environment: Mapping[str, str], paths: "Paths") -> None:
+        self.store, self._environment, self._paths = store, environment, paths
+        self.client = Client(store, Ipam(store))
+        self.ipam = Ipam(store)
+        self.status = Status(Notifier())
+        self.stopped = threading.Event()
+        self._service = Service(store, datastore.endpoints, paths.nodename_file(environment))
+        self._syncer: Syncer | None = None
+
+    def run(self) -> None:
+        """Serve until `stopped` is set."""
+        self._paths.socket.parent.mkdir(parents=True, exist_ok=True)
+        server = Server(self._paths.socket, self._service.handle)
+        worker = threading.Thread(target=self._work, name="node", daemon=True)
+        worker.start()
+        self.status.ready()
+        while not self.stopped.wait(_TICK):
+            self.status.alive()
+            if not worker.is_alive():
+                raise RuntimeError("the node's own work ended")
+        server.stop()
+        if self._syncer is not None:
+            self._syncer.stop()
+        worker.join(5)
+
+    def _work(self) -> None:
+        """Take the node's place, then follow pools and nodes."""
+        node = self._until_done("start-up", self.start)
+        if node is None:
+            return
+        self.status.set("start-up", "")
+        collecting = threading.Thread(target=self._collect, args=(node.name,), name="collector", daemon=True)
+        collecting.start()
+        self._follow(node)
+        collecting.join(5)
+
+    def start(self) -> NodeSettings:
+        """One run of start-up."""
+        node = settings.from_environment(self._environment, self._paths.state)
+        self._advise(startup.start(self.client, node, startup.HostView(host_addresses)))
+        log.info("started %s", fields(node=node.name))
+        return node
+
+    def _advise(self, lines: tuple[str, ...]) -> None:
+        self.status.set("configuration", "; ".join(lines))
+
+    def _until_done(self, part: str, work: Callable[[], NodeSettings]) -> NodeSettings | None:
+        """Try again until it works, saying what it waits for; None when the agent ends meanwhile."""
+        pause = _FIRST_PAUSE
+        while not self.stopped.is_set():
+            try:
+                return work()
+            except _EXPECTED as error:
+                self.status.set(part, f"waits: {error}")
+            self.stopped.wait(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        return None
+
+    # -- what follows the datastore --------------------------------------------------------------------------------
+
+    def _follow(self, node: NodeSettings) -> None:
+        """Keep the tunnels' addresses right as pools and this node change, and look again now and then."""
+        decoders = {list_prefix(kind): decode_resource for kind in ("IPPool", "Node")}
+        syncer = self._syncer = Syncer(self.store, decoders)
+        is_due, is_complete, since_last = True, False, 0.0
+        for batch in syncer.batches(_TICK):
+            if self.stopped.is_set():
+                break
+            self.status.set("etcd", f"does not answer: {syncer.last_error}" if syncer.last_error else "")
+            is_complete = is_complete or any(isinstance(one, InSync) for one in batch)
+            is_due = is_due or any(_concerns(one, node.name) for one in batch)
+            since_last += 0.0 if batch else _TICK
+            if is_complete and (is_due or since_last >= _RESYNC):
+                is_due, since_last = not self._keep(node), 0.0
+
+    def _keep(self, node: NodeSettings) -> bool:
+        """See that Node and tunnels are as they should be; whether they are."""
+        try:
+            startup.ensure_node(self.client, node)
+            self._advise(encapsulation.advice(self.client, node))
+            tunnels.ensure(self.client, self.ipam, node.name)
+        except _EXPECTED as error:
+            self.status.set("tunnels", f"waits: {error}")
+            return False
+        self.status.set("tunnels", "")
+        return True
+
+    def _collect(self, node: str) -> None:
+        collector = Collector(self.store, self.ipam, node)
+        while not self.stopped.wait(_COLLECT_TICK):
+            try:
+                collector.step()
+                self.status.set("collector", "")
+            except (DatastoreError, IpamError) as error:
+                self.status.set("collector", f"waits: {error}")
+        collector.stop()
+
+
+def _concerns(update: Update | InSync, node: str) -> bool:
+    """Whether a change may ask for another tunnel address."""
+    if isinstance(update, InSync):
+        return False
+    return update.key.startswith(list_prefix("IPPool")) or update.key == list_prefix("Node") + node
+
+
+def host_addresses() -> Sequence[IPv4Address | IPv6Address]:
+    """The addresses of the host's interfaces."""
+    from calico.netlink.route import list_addresses
+    from calico.netlink.socket import Netlink
+
+    with Netlink() as netlink:
+        return [one.address for one in list_addresses(netlink)]
+
+
+class Paths:
+    """Where the agent's socket and state are; tests have their own."""
+
+    def __init__(self, socket: Path = SOCKET, state: Path = settings.STATE_DIRECTORY) -> None:
+        self.socket, self.state = socket, state
+
+    def nodename_file(self, environment: Mapping[str, str]) -> Path:
+        """The file that start-up writes, and plugins read."""
+        return Path(environment.get("CALICO_NODENAME_FILE") or self.state / "nodename")
+
+
+# -- the program -------------------------------------------------------------------------------------------------------
+
+
+def main() -> int:
+    """The agent, or one step of it: 0 done, 1 the state is wrong, 2 the command line is, 3 etcd does not answer."""
+    options = _parser().parse_args()
+    level = os.environ.get("CALICO_STARTUP_LOGLEVEL", "info").lower()
+    configure(LEVELS.get(level, logging.INFO))
+    try:
+        datastore = from_environment(os.environ)
+        store = open_store(datastore)
+    except (DatastoreSettingsError, DatastoreError) as error:
+        print(f"calico-node: {error}; see calico-node-datastore.env", file=sys.stderr)
+        return 1
+    paths = Paths(Path(os.environ.get("CALICO_CNI_SOCKET") or SOCKET), options.state)
+    agent = Agent(store, datastore, os.environ, paths)
+    try:
+        if options.startup or options.tunnels:
+            return _once(agent, options)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: agent.stopped.set())
+        agent.run()
+        return 0
+    finally:
+        store.close()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="calico-node",
+        description="Take this node's place in the cluster, then serve CNI and keep tunnel addresses right.",
+        epilog="Example: calico-node -startup",
+    )
+    parser.add_argument("-startup", action="store_true", help="only write what start-up writes, and end")
+    parser.add_argument(
+        "-allocate-tunnel-addrs",
+        dest="tunnels",
+        action="store_true",
+        help="only see to the tunnels' addresses, and end",
+    )
+    parser.add_argument(
+        "--state",
+        type=Path,
+        default=settings.STATE_DIRECTORY,
+        metavar="DIRECTORY",
+        help="where the node's name is kept (default %(default)s)",
+    )
+    return parser
+
+
+def _once(agent: Agent, options: argparse.Namespace) -> int:
+    """Upstream's one-shot programs."""
+    try:
+        if options.startup:
+            agent.start()
+        if options.tunnels:
+            node = settings.from_environment(os.environ, options.state)
+            found: dict[str, Any] = tunnels.ensure(agent.client, agent.ipam, node.name)
+            for name, address in found.items():
+                print(f"{name} {address}")
+    except DatastoreError as error:
+        print(f"calico-node: {error}", file=sys.stderr)
+        return 3
+    except _EXPECTED as error:
+        print(f"calico-node: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
