@@ -24,6 +24,7 @@ _TYPES = {
     "endpoints": "host:port",
     "nodes": "list of IPv4 addresses",
     "resolvers": "list of addresses",
+    "keys": "list of public keys",
     "overlay": "mapping",
 }
 

@@ -20,6 +20,17 @@ class BundleInfo(NamedTuple):
     package_list_id: str
 
 
+class Release(NamedTuple):
+    """What the script of a published release carries beyond a bundle's: where it is served from, and which it is.
+
+    Its packages stand in a repository that other releases share, so its package list has a name of its own there.
+    """
+
+    url: str
+    package_info: str
+    name: str
+
+
 class Port(NamedTuple):
     """A port that must be free on nodes with `role` ("any": on all), and whose it is."""
 
@@ -48,13 +59,18 @@ def _ports(values: Mapping[str, Any]) -> Iterable[Port]:
         yield Port("any", "tcp", BGP_PORT, "BGP")
 
 
-def render_install_script(values: Mapping[str, Any], bundle: BundleInfo | None) -> bytes:
-    """The script for validated `values`."""
+def render_install_script(
+    values: Mapping[str, Any], bundle: BundleInfo | None, release: Release | None = None
+) -> bytes:
+    """The script for validated `values`; of a release where one is given."""
     enabled = values["calico_enabled"]
     return render_template(
         "dcos_install.sh.jinja",
         bundle=bundle,
-        bootstrap_url=values["bootstrap_url"],
+        release_name=release.name if release else "",
+        package_info=release.package_info if release else "cluster-package-info.json",
+        release_keys=values["release_keys"],
+        bootstrap_url=release.url if release else values["bootstrap_url"],
         needs_pki=enabled and values["calico_etcd_tls"],
         network_cidr=values["calico_network_cidr"] if enabled else "",
         tunnel_module=("vxlan" if values["calico_vxlan_enabled"] else "ipip") if enabled else "",

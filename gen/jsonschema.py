@@ -78,6 +78,8 @@ def _form(parameter: Parameter) -> dict[str, Any]:
         return {"anyOf": [{"type": "array", "uniqueItems": True, "items": _text(rf"^{_V4}$")}, _JSON_TEXT]}
     if parameter.kind == "resolvers":
         return {"anyOf": [{"type": "array", "minItems": 1, "items": {"type": "string"}}, _JSON_TEXT]}
+    if parameter.kind == "keys":
+        return {"anyOf": [{"type": "array", "items": _text("^ed25519:[0-9a-f]{64}$")}, _JSON_TEXT]}
     if parameter.kind == "overlay":
         return {"anyOf": [_OVERLAY, _JSON_TEXT]}
     return _text_form(parameter)

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gen.document import Mangled
+from pkgpanda.errors import PandaError
+from pkgpanda.keys import PublicKey
 
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _MAC = re.compile(r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}")
@@ -387,6 +389,15 @@ def resolver_fault(value: str) -> Fault | None:
     if not _is_address(host):
         return Fault("address", f"{shown(value)} is not an address of a DNS server", "write ADDRESS or ADDRESS:PORT")
     return _port_fault(port) if port or value.endswith(":") else None
+
+
+def key_fault(value: str) -> Fault | None:
+    """A public key that releases are signed with: `ed25519:` and 64 hexadecimal digits."""
+    try:
+        PublicKey.parse(value)
+    except PandaError as error:
+        return Fault("key", f"{shown(value)} is no public key", error.problems[0].hint)
+    return None
 
 
 def node_fault(value: str) -> Fault | None:

@@ -23,6 +23,7 @@ Kind = Literal[
     "endpoints",
     "nodes",
     "resolvers",
+    "keys",
     "overlay",
 ]
 """How a value is read: `gen.kinds` says what each accepts."""
@@ -112,6 +113,13 @@ def _cluster() -> tuple[Parameter, ...]:
             section,
             required=True,
             example="http://192.0.2.10:8000",
+        ),
+        Parameter(
+            "release_keys",
+            "keys",
+            [],
+            "public keys of which one must have signed what nodes install (release keygen makes them)",
+            section,
         ),
         Parameter(
             "master_discovery",

@@ -104,6 +104,7 @@ _BY_KIND: dict[str, dict[str, Any]] = {
     "endpoints": _text(kinds.endpoints_fault),
     "nodes": _items(kinds.node_fault),
     "resolvers": _items(kinds.resolver_fault),
+    "keys": _items(kinds.key_fault),
     "overlay": {"type": "members", "coerce": kinds.read_mapping, "schema": _OVERLAY},
 }
 

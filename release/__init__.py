@@ -1,3 +1,3 @@
-"""Packages and configuration into a bundle; later: channels and promotion."""
+"""Packages and configuration into a bundle; bundles into releases, and releases into channels."""
 
 VERSION = "0.1.0"

@@ -12,7 +12,8 @@ import stat
 from pathlib import Path, PurePosixPath
 
 from pkgpanda.errors import PandaError
-from release.layout import DIRECTORY_MODE, FORMAT, MANIFEST, Entry
+from pkgpanda.keys import signed_path
+from release.layout import DIRECTORY_MODE, FORMAT, MANIFEST, SUMS, Entry
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -39,14 +40,19 @@ def _is_bundle(directory: Path) -> bool:
 
 
 def is_current(output: Path, entries: list[Entry]) -> bool:
-    """Whether `output` holds exactly `entries`: paths, modes and bytes (all are read: they are what is served)."""
+    """Whether `output` holds exactly `entries`: paths, modes and bytes (all are read: they are what is served).
+
+    Signatures of its SHA256SUMS may stand beside them: what they sign is the same.
+    """
     expected = {each.path: each for each in entries}
     parents = {str(parent) for each in entries for parent in PurePosixPath(each.path).parents}
     found: dict[str, Path] = {}
     directories = {".": output}
     for path in output.rglob("*"):
         place = directories if path.is_dir() and not path.is_symlink() else found
-        place[str(path.relative_to(output))] = path
+        name = str(path.relative_to(output))
+        if (signed_path(name) or ("",))[0] != SUMS:
+            place[name] = path
     if expected.keys() != found.keys() or parents != directories.keys():
         return False
     if any(stat.S_IMODE(path.stat().st_mode) != DIRECTORY_MODE for path in directories.values()):

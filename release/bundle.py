@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gen.install import BundleInfo, render_install_script
+from gen.install import BundleInfo, Release, render_install_script
 from gen.package import config_package
 from gen.render import render
 from gen.units import daemons_in
@@ -51,7 +51,16 @@ class Bundle(NamedTuple):
     changed: bool
 
 
-def make_bundle(values: Mapping[str, Any], request: Request, report: Report) -> Bundle:
+class Stamp(NamedTuple):
+    """What makes a bundle a release: what its script carries for that, and the documents about it."""
+
+    script: Callable[[Pins], Release]
+    describe: Callable[[list[Part], list[Entry], dict[str, str]], list[Entry]]
+
+
+def make_bundle(
+    values: Mapping[str, Any], request: Request, report: Report, stamp: Stamp | None = None
+) -> tuple[Bundle, list[Entry]]:
     """Build, render and assemble; nothing at `output` changes before the new bundle is complete and verified."""
     check_place(request.output)
     with _alone(request.build_dir, report):
@@ -68,7 +77,13 @@ def make_bundle(values: Mapping[str, Any], request: Request, report: Report) -> 
         parts = sorted([*(describe_part(built, work) for built in tree.packages), config])
         bootstrap = make_bootstrap(tree.bootstrap, parts, work, report)
         inputs = {"configuration": hashlib.sha256(layout.encode(dict(values))).hexdigest()}
-        entries = bundle_entries(parts, bootstrap, lambda pins: _install_script(values, pins), inputs)
+        entries = bundle_entries(
+            parts,
+            bootstrap,
+            lambda pins: _install_script(values, pins, stamp),
+            inputs,
+            lambda entries: stamp.describe(parts, entries, inputs) if stamp else [],
+        )
         changed = not is_current(request.output, entries)
         if changed:
             report(f"{request.output}: writing and verifying...")
@@ -76,7 +91,7 @@ def make_bundle(values: Mapping[str, Any], request: Request, report: Report) -> 
         _forget_others(work, [str(part.id) for part in parts] + [bootstrap.id])
     reused = frozenset(package.id for package in tree.packages if package.reused)
     size = sum(each.size for each in entries)
-    return Bundle(tuple(parts), config.id, reused, bootstrap, len(entries), size, changed)
+    return Bundle(tuple(parts), config.id, reused, bootstrap, len(entries), size, changed), entries
 
 
 @contextmanager
@@ -103,8 +118,8 @@ def _replace(output: Path, entries: list[Entry]) -> None:
     swap(draft, output)
 
 
-def _install_script(values: Mapping[str, Any], pins: Pins) -> bytes:
-    return render_install_script(values, BundleInfo(**pins._asdict()))
+def _install_script(values: Mapping[str, Any], pins: Pins, stamp: Stamp | None) -> bytes:
+    return render_install_script(values, BundleInfo(**pins._asdict()), stamp.script(pins) if stamp else None)
 
 
 def _config_part(values: Mapping[str, Any], packages_dir: Path, work: Path) -> Part:

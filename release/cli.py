@@ -4,17 +4,27 @@ import argparse
 import importlib
 import json
 import sys
+from types import ModuleType
 
 from pkgpanda.errors import PandaError
 
 COMMANDS = {
     "bundle": "build every package, render the configuration, leave a verified bundle in a directory",
-    "verify": "check a bundle: every digest, every document and every package in it",
+    "verify": "check a bundle or a release: every digest, document, package and signature",
+    "create": "build a release, sign it, store it, and make it a channel's",
+    "promote": "let a channel be what another is, by one write",
+    "list": "show channels and releases",
+    "prune": "remove what no channel needs",
+    "keygen": "make a key to sign releases with",
+    "sign": "sign a bundle or a release with one key more",
+    "calicoctl": "build calicoctl as one file for any host, and store it under a branch or a tag",
+    "upgrade-script": "write the script that takes nodes from one release to another",
 }
 
 _EXAMPLE = """example:
   release bundle --config config/calico.yaml --output dist
-  release verify dist
+  release create testing --config config/calico.yaml --key ~/release-key.pem
+  release promote testing stable
 """
 
 
@@ -22,7 +32,7 @@ def parser(asked: str | None) -> argparse.ArgumentParser:
     """The parser; only the command that was asked for has its options read in."""
     top = argparse.ArgumentParser(
         prog="release",
-        description="Packages and configuration into an install bundle.",
+        description="Packages and configuration into an install bundle, and bundles into channels.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -32,8 +42,12 @@ def parser(asked: str | None) -> argparse.ArgumentParser:
             name, help=summary, description=summary, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         if name == asked:
-            importlib.import_module(f"release.commands.{name}").configure(sub)
+            _module(name).configure(sub)
     return top
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"release.commands.{name.replace('-', '_')}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     asked = next((each for each in arguments if each in COMMANDS), None)
     args = parser(asked).parse_args(arguments)
     try:
-        return int(importlib.import_module(f"release.commands.{args.command}").run(args))
+        return int(_module(args.command).run(args))
     except PandaError as error:
         return _fail(error, args.format)
     except OSError as error:

@@ -20,8 +20,16 @@ class Pins(NamedTuple):
     package_list_id: str
 
 
+Describe = Callable[[list[Entry]], list[Entry]]
+"""Further documents about the files that are given to it."""
+
+
 def bundle_entries(
-    parts: list[Part], bootstrap: Bootstrap, render_script: Callable[[Pins], bytes], inputs: dict[str, str]
+    parts: list[Part],
+    bootstrap: Bootstrap,
+    render_script: Callable[[Pins], bytes],
+    inputs: dict[str, str],
+    describe: Describe = lambda entries: [],
 ) -> list[Entry]:
     """The files in the order in which each speaks only of those before it: SHA256SUMS, of all others, is the last."""
     list_id, package_list = layout.encode_ids([part.id for part in parts])
@@ -42,6 +50,7 @@ def bundle_entries(
         entry(layout.INSTALL_SCRIPT, render_script(pins), 0o755),
         entry(layout.SBOM, render_sbom(parts)),
     ]
+    entries += describe(list(entries))
     entries.append(entry(layout.MANIFEST, render_manifest(parts, bootstrap, entries, inputs)))
     entries.append(entry(layout.SUMS, layout.encode_sums(entries)))
     return entries

@@ -17,6 +17,8 @@ BOOTSTRAP_LATEST = "bootstrap.latest"
 MANIFEST = "manifest.json"
 SUMS = "SHA256SUMS"
 SBOM = "sbom.json"
+METADATA = "metadata.json"
+PROVENANCE = "provenance.json"
 
 FORMAT = "dcos-calico-bundle-1"
 """The manifest's `format`: how a directory is recognised as a bundle of ours, and which rules it follows."""
@@ -53,6 +55,11 @@ def bootstrap_path(identifier: str) -> str:
 def active_path(identifier: str) -> str:
     """Where the list of what the bootstrap tarball holds stands."""
     return f"bootstrap/{identifier}.active.json"
+
+
+def package_info_path(sha256: str) -> str:
+    """Where cluster-package-info.json stands in a repository that several releases share."""
+    return f"package_lists/{sha256}.package_info.json"
 
 
 def package_list_path(identifier: str) -> str:

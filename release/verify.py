@@ -9,16 +9,19 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from pkgpanda.errors import PandaError, Problem
 from pkgpanda.ids import ROLES, PackageId
+from pkgpanda.keys import PublicKey, signature_name, signed_path
 from release import layout
 from release.archives import Contents, Member, read_archive
 from release.assemble import file_digest
+from release.keys import is_signed
+from release.metadata import read_metadata
 
 _SUMS_LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)")
 _WELL_KNOWN = re.compile(rf"(bin|etc|include|lib|dcos\.target\.wants)(_({'|'.join(ROLES)}))?")
@@ -62,6 +65,7 @@ def verify(directory: Path) -> Verdict:
     problems += _check_bootstrap(directory, packages)
     problems += _check_sbom(directory, packages)
     problems += _check_script(directory, digests)
+    problems += _check_metadata(directory, digests, packages)
     return Verdict(len(files), len(packages), tuple(sorted(set(problems))))
 
 
@@ -107,8 +111,13 @@ def _check_sums(directory: Path, digests: dict[str, str]) -> Found:
             yield Problem(path, f"is in {layout.SUMS} and not in the bundle")
         elif digests[path] != digest:
             yield Problem(path, f"has sha256 {digests[path]}, and {layout.SUMS} says {digest}")
-    for path in digests.keys() - listed.keys() - {layout.SUMS}:
+    for path in _unsigned(digests.keys() - listed.keys() - {layout.SUMS}):
         yield Problem(path, f"is not in {layout.SUMS}", "a bundle holds nothing else; remove the file")
+
+
+def _unsigned(paths: Iterable[str]) -> list[str]:
+    """Paths without the signatures of SHA256SUMS, which nothing can list."""
+    return [path for path in paths if (signed_path(path) or ("",))[0] != layout.SUMS]
 
 
 def _check_manifest(directory: Path, digests: dict[str, str]) -> Found:
@@ -124,7 +133,7 @@ def _check_manifest(directory: Path, digests: dict[str, str]) -> Found:
             yield Problem(path, f"is in {layout.MANIFEST} and not in the bundle")
         elif about != {"sha256": digests[path], "size": (directory / path).stat().st_size}:
             yield Problem(path, f"is not what {layout.MANIFEST} says: {json.dumps(about, sort_keys=True)}")
-    for path in digests.keys() - artifacts.keys() - {layout.MANIFEST, layout.SUMS}:
+    for path in _unsigned(digests.keys() - artifacts.keys() - {layout.MANIFEST, layout.SUMS}):
         yield Problem(path, f"is not in {layout.MANIFEST}")
     info, _ = _document(directory, layout.PACKAGE_INFO, dict)
     in_info = {name: about.get("id") for name, about in info.items() if isinstance(about, dict)}
@@ -332,6 +341,40 @@ def _check_script(directory: Path, digests: dict[str, str]) -> Found:
     for path in (layout.bootstrap_path(latest), layout.PACKAGE_INFO):
         if path in digests and digests[path] not in script:
             yield Problem(layout.INSTALL_SCRIPT, f"does not carry the sha256 of {path}, {digests[path]}")
+
+
+def _check_metadata(directory: Path, digests: dict[str, str], packages: dict[str, Package]) -> Found:
+    """Of a release: what metadata.json and provenance.json say, against the files and one another."""
+    content = _read(directory, layout.METADATA)
+    if content is None:
+        return
+    try:
+        said = read_metadata(content, layout.METADATA)
+    except PandaError as error:
+        yield from error.problems
+        return
+    artifacts = {each.path: each.sha256 for each in (*said.core, *said.documents)}
+    for path in sorted(artifacts):
+        if digests.get(path) != artifacts[path]:
+            yield Problem(layout.METADATA, f"names {path} with another sha256 than it has")
+    if said.packages != {name: str(package.id) for name, package in packages.items()}:
+        yield Problem(layout.METADATA, f"names other packages than {layout.PACKAGE_INFO}")
+    statement, problems = _document(directory, layout.PROVENANCE, dict)
+    yield from problems
+    subjects = {_mapping(each).get("name"): _mapping(each).get("digest") for each in _list(statement.get("subject"))}
+    if not problems and subjects != {path: {"sha256": digest} for path, digest in artifacts.items()}:
+        yield Problem(layout.PROVENANCE, f"is about other files than {layout.METADATA}")
+
+
+def check_signatures(directory: Path, keys: Sequence[PublicKey]) -> Found:
+    """Nothing, where one of `keys` signed the bundle's SHA256SUMS."""
+    sums = _read(directory, layout.SUMS) or b""
+    signed = {key: _read(directory, signature_name(layout.SUMS, key)) for key in keys}
+    if any(content is not None and is_signed(key, sums, content) for key, content in signed.items()):
+        return
+    for key, content in signed.items():
+        where = signature_name(layout.SUMS, key)
+        yield Problem(where, "is missing" if content is None else f"is no signature of {layout.SUMS} by this key")
 
 
 def _read(directory: Path, path: str) -> bytes | None:

@@ -388,7 +388,28 @@ def _source(arguments: Arguments) -> Any:
 
     if bool(arguments.repository_url) != bool(arguments.package_info_sha256):
         raise PandaError.one("setup", "needs --repository-url and --package-info-sha256 together", "", 2)
-    return Source(arguments.repository_url, arguments.package_info_sha256) if arguments.repository_url else None
+    if not arguments.repository_url:
+        return None
+    return Source(arguments.repository_url, arguments.package_info_sha256, arguments.package_info)
+
+
+def verify_release(node: Node, arguments: Arguments) -> int:
+    """Whether a key that is trusted vouches for a dcos_install.sh."""
+    from pkgpanda.keys import PublicKey
+    from pkgpanda.node import download, signature
+
+    pinned = signature.pinned(node.layout)
+    keys = pinned or tuple(PublicKey.parse(text) for text in arguments.key)
+    if not keys:
+        raise PandaError.one("verify-release", "no key is known on this node", "give one with --key", 2)
+    try:
+        claim = signature.Claim(signature.digest_of(arguments.script), arguments.package_info_sha256)
+    except FileNotFoundError as error:
+        raise PandaError.one(arguments.script, "there is no such file") from error
+    url = download.check_url(arguments.repository_url)
+    key = signature.check_release(node.host, url, keys, claim)
+    _report(arguments)(f"{arguments.script}: signed by {key.id}{', which this node has pinned' if pinned else ''}")
+    return 0
 
 
 def _setup_dry_run(node: Node, arguments: Arguments, source: Any) -> int:
@@ -475,6 +496,10 @@ _INFO = (
     ("--package-info-sha256",),
     {"metavar": "HEX", "default": "", "help": "the digest of the bundle's cluster-package-info.json"},
 )
+_INFO_NAME = (
+    ("--package-info",),
+    {"metavar": "PATH", "default": "cluster-package-info.json", "help": "its name below the address, in a repository"},
+)
 _IDS = (("id",), {"nargs": "+", "metavar": "ID", "help": "<name>--<version>"})
 
 COMMANDS = (
@@ -485,12 +510,28 @@ COMMANDS = (
         (
             _URL,
             _INFO,
+            _INFO_NAME,
             (("--upgrade",), {"action": "store_true", "help": "replace the set that is live"}),
             *_GATE,
             _KEEP,
             _DRY_RUN,
         ),
         "example: pkgpanda setup --repository-url http://boot.example:8080 --package-info-sha256 HEX --upgrade",
+    ),
+    Command(
+        "verify-release",
+        "Check that a trusted key vouches for a dcos_install.sh, before it is run",
+        verify_release,
+        (
+            (("script",), {"metavar": "FILE", "help": "the dcos_install.sh"}),
+            (_URL[0], {**_URL[1], "required": True}),
+            _INFO,
+            (
+                ("--key",),
+                {"metavar": "KEY", "action": "append", "default": [], "help": "ed25519:HEX; unless keys are pinned"},
+            ),
+        ),
+        "example: pkgpanda verify-release dcos_install.sh --repository-url https://downloads.example/calico",
     ),
     Command(
         "fetch",

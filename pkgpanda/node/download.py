@@ -17,11 +17,16 @@ _CHUNK = 1 << 18
 _TIMEOUT = 30
 _PAUSES = (1, 2, 4, 8)
 _SENDABLE = re.compile(r"[!-~]+")
+_ABSENT = frozenset({403, 404, 410})
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class _TryAgain(Exception):
     """A failure that may pass."""
+
+
+class NotThere(PandaError):
+    """The server, or the folder, has nothing of that name. (S3 answers 403 where the asker may not list.)"""
 
 
 def check_url(url: str) -> str:
@@ -52,6 +57,14 @@ def fetch_small(host: Host, url: str, limit: int = 16 << 20) -> bytes:
     result = _repeat(host, url, attempt)
     assert isinstance(result, bytes)
     return result
+
+
+def fetch_optional(host: Host, url: str, limit: int) -> bytes | None:
+    """A document as a whole; None where there is none of that name."""
+    try:
+        return fetch_small(host, url, limit)
+    except NotThere:
+        return None
 
 
 def fetch_file(host: Host, url: str, path: str, size: int, sha256: str) -> None:
@@ -109,7 +122,8 @@ def _open(url: str, start: int) -> Any:
         error.close()
         if error.code in _TRANSIENT:
             raise _TryAgain(f"the server answers {error.code} {error.reason}") from error
-        raise PandaError.one(url, f"the server answers {error.code} {error.reason}", "is the URL right?", 3) from error
+        kind = NotThere if error.code in _ABSENT else PandaError
+        raise kind.one(url, f"the server answers {error.code} {error.reason}", "is the URL right?", 3) from error
 
 
 def _repeat(host: Host, url: str, attempt: Any) -> object:
@@ -120,7 +134,7 @@ def _repeat(host: Host, url: str, attempt: Any) -> object:
         except _TryAgain as error:
             said = str(error)
         except FileNotFoundError as error:
-            raise PandaError.one(url, "there is no such file", "is the URL right?") from error
+            raise NotThere.one(url, "there is no such file", "is the URL right?") from error
         except urllib.error.URLError as error:
             said = str(getattr(error.reason, "strerror", None) or error.reason)
         except (http.client.HTTPException, ConnectionError, TimeoutError) as error:

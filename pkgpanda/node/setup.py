@@ -23,10 +23,11 @@ _MIB = 1 << 20
 
 
 class Source(NamedTuple):
-    """Where the bundle is, and the sha256 of its cluster-package-info.json."""
+    """Where the bundle is, the sha256 of its cluster-package-info.json, and that file's name below the address."""
 
     url: str
     sha256: str
+    info: str = "cluster-package-info.json"
 
 
 def refuse_foreign(node: Node) -> None:
@@ -55,7 +56,7 @@ def fetch_catalogue(node: Node, source: Source) -> Catalogue:
 
     if not catalogue.is_digest(source.sha256):
         raise PandaError.one("--package-info-sha256", f"{source.sha256!r} is no sha256", "64 hexadecimal digits")
-    url = f"{download.check_url(source.url)}/cluster-package-info.json"
+    url = f"{download.check_url(source.url)}/{source.info}"
     return catalogue.parse(catalogue.verified(download.fetch_small(node.host, url), source.sha256, url), url)
 
 

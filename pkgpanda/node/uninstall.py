@@ -61,7 +61,7 @@ def _state_directories(layout: Layout) -> list[str]:
 def _remove_configuration(node: Node) -> None:
     host, layout = node.host, node.layout
     host.remove_tree(f"{layout.config_dir}/roles")
-    for name in ("repository-url", "cluster-package-list"):
+    for name in ("repository-url", "cluster-package-list", "release-keys"):
         host.remove_tree(f"{layout.config_dir}/setup-flags/{name}")
     _remove_if_empty(node, f"{layout.config_dir}/setup-flags")
     _remove_if_empty(node, layout.config_dir)

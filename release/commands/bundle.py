@@ -49,11 +49,7 @@ def _count(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Validate, build, say what came of it."""
-    report = _validate(args.config, args.allow_key)
-    if args.format == "json" and not report.ok:
-        print(json.dumps(report.json(), indent=2))
-    elif text := report.text():
-        print(text.rstrip("\n"), file=sys.stderr)
+    report = read_configuration(args)
     if not report.ok:
         return 1
     if not args.packages.is_dir():
@@ -62,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     request = Request(args.packages, tree, args.build_dir, Path(os.path.abspath(args.output)), args.locked, args.jobs)
     printer = Printer(args.format)
     try:
-        bundle = make_bundle(report.values, request, printer)
+        bundle, _ = make_bundle(report.values, request, printer)
     finally:
         printer.clear()
     if args.format == "json":
@@ -70,6 +66,16 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("\n".join([*_came_of_it(bundle, args.output), *_next_steps(report.values, args)]))
     return 0
+
+
+def read_configuration(args: argparse.Namespace) -> ConfigReport:
+    """The configuration of `--config`, its problems printed."""
+    report = _validate(args.config, args.allow_key)
+    if args.format == "json" and not report.ok:
+        print(json.dumps(report.json(), indent=2))
+    elif text := report.text():
+        print(text.rstrip("\n"), file=sys.stderr)
+    return report
 
 
 def _validate(path: Path, allow_keys: list[str]) -> ConfigReport:

@@ -1,28 +1,87 @@
-"""`release verify DIR`."""
+"""`release verify`: a bundle in a directory, or a release where it is kept."""
 
 import argparse
 import json
 import sys
+import tempfile
 from pathlib import Path
 
-from release.verify import verify
+from pkgpanda.build.cli import Printer
+from pkgpanda.errors import PandaError, Problem
+from release import repository
+from release.assemble import file_digest
+from release.commands.options import add_format, add_storage, one_storage
+from release.fetch import fetch
+from release.keys import read_public
+from release.layout import INSTALL_SCRIPT
+from release.verify import Verdict, check_signatures, verify
+
+_EPILOG = """A release is fetched whole and looked at as nodes would get it. Without --key, signatures are not checked.
+exit status: 0 all of it fits together, 1 something does not, 3 the storage failed
+
+example:
+  release verify dist
+  release verify stable --key release-key.pem.pub
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument("directory", type=Path, metavar="DIR", help="what release bundle wrote, or a copy of it")
-    parser.add_argument("--format", choices=("text", "json"), default="text")
-    parser.epilog = "exit status: 0 all of it fits together, 1 something does not\n\nexample:\n  release verify dist"
+    text = "what release bundle wrote or a copy of it, or else a channel or a release"
+    parser.add_argument("what", metavar="DIR|CHANNEL|RELEASE", help=text)
+    text = "ed25519:HEX, or a file of public keys: one of them must have signed it; may be repeated"
+    parser.add_argument("--key", action="append", default=[], metavar="KEY", help=text)
+    add_storage(parser, has_one=True)
+    add_format(parser)
+    parser.epilog = _EPILOG
 
 
 def run(args: argparse.Namespace) -> int:
     """Print every problem, or that there is none."""
-    verdict = verify(args.directory)
+    if Path(args.what).is_dir():
+        return _tell(args, _with_signatures(args, Path(args.what)))
+    storage = one_storage(args)
+    release = repository.resolve(storage, args.what)
+    printer = Printer(args.format)
+    with tempfile.TemporaryDirectory(prefix="release-verify-") as scratch:
+        target = Path(scratch) / "dist"
+        target.mkdir(mode=0o755)
+        try:
+            fetch(storage, release, target, read_public(args.key), printer)
+        finally:
+            printer.clear()
+        _open_modes(target)
+        verdict = _with_signatures(args, target)
+        if (target / INSTALL_SCRIPT).is_file() and file_digest(target / INSTALL_SCRIPT) != release:
+            told = Problem(f"releases/{release}/{INSTALL_SCRIPT}", "is not the script that the release is named by")
+            verdict = verdict._replace(problems=(*verdict.problems, told))
+        return _tell(args, verdict)
+
+
+def _open_modes(target: Path) -> None:
+    """Directories as dist/ has them, whatever the umask."""
+    for path in target.rglob("*"):
+        if path.is_dir():
+            path.chmod(0o755)
+
+
+def _with_signatures(args: argparse.Namespace, directory: Path) -> Verdict:
+    verdict = verify(directory)
+    if not args.key:
+        return verdict
+    keys = read_public(args.key)
+    if not keys:
+        raise PandaError.one("--key", "names a file without keys")
+    return verdict._replace(problems=(*verdict.problems, *check_signatures(directory, keys)))
+
+
+def _tell(args: argparse.Namespace, verdict: Verdict) -> int:
     if args.format == "json":
         document = {
             "status": "errors" if verdict.problems else "ok",
             "files": verdict.files,
             "packages": verdict.packages,
+            "signatures": "checked" if args.key else "not checked",
             "problems": [problem._asdict() for problem in verdict.problems],
         }
         print(json.dumps(document, indent=2, sort_keys=True))
@@ -30,7 +89,8 @@ def run(args: argparse.Namespace) -> int:
     for problem in verdict.problems:
         print(f"release: {problem}", file=sys.stderr)
     if verdict.problems:
-        print(f"release: {args.directory} has {len(verdict.problems)} problems; build it again", file=sys.stderr)
+        print(f"release: {args.what} has {len(verdict.problems)} problems; build it again", file=sys.stderr)
         return 1
-    print(f"release: {args.directory} is in order: {verdict.files} files, {verdict.packages} packages")
+    signed = ", signed" if args.key else ""
+    print(f"release: {args.what} is in order: {verdict.files} files, {verdict.packages} packages{signed}")
     return 0

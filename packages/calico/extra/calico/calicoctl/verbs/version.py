@@ -1,6 +1,7 @@
 """`version`: what this client speaks, and what the cluster says of itself."""
 
 import argparse
+import importlib
 
 from calico.calicoctl.session import Failure, Session
 from calico.client.errors import ResourceError
@@ -24,5 +25,9 @@ def run(session: Session, options: argparse.Namespace) -> int:
 
 
 def build() -> str:
-    """The package this runs from, which names its build: its id stands in the path."""
+    """What names the build: the package's id in this file's path or, where calicoctl is one file, the commit in it."""
+    try:
+        return str(importlib.import_module("calico_build").NAME)
+    except ImportError:
+        pass
     return next((part for part in reversed(__file__.split("/")) if part.startswith("calico--")), "unknown")

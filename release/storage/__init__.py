@@ -1,0 +1,1 @@
+"""Where releases are kept: a folder, a bucket, or (to read) a web server."""
