@@ -1,7 +1,8 @@
 """`release upgrade-script`: from one release to another on a cluster's nodes, where that is a way we answer for.
 
 The script is one program, gen/templates/dcos_node_upgrade.sh.jinja, with the two releases in it. It follows upstream's
-`dcos_node_upgrade.sh` (a check of the installed version, of health before and after), on a store that goes back by itself.
+`dcos_node_upgrade.sh` (a check of the installed version, of health before and after), on a store that goes back by
+itself.
 """
 
 import json

@@ -1,9 +1,9 @@
 """Ed25519 signatures on a node, and what a signed release vouches for.
 
 The bundle's Python has no cryptography library, and a node has nothing but what we bring. So the check is made by the
-libcrypto that this Python's own `hashlib` and `ssl` are linked with (package `python`, Debian's libssl3), through ctypes:
-the same code that checks TLS, rather than curve arithmetic of our own. Tests compare it with `cryptography` and with the
-vectors of RFC 8032.
+libcrypto that this Python's own `hashlib` and `ssl` are linked with (package `python`, Debian's libssl3), through
+ctypes: the same code that checks TLS, rather than curve arithmetic of our own. Tests compare it with `cryptography` and
+with the vectors of RFC 8032.
 
 A release's SHA256SUMS is signed; it names the digest of dcos_install.sh and of cluster-package-info.json, and through
 them of everything else (docs/explanation/signatures.md).
@@ -23,7 +23,7 @@ from pkgpanda.node.layout import Layout
 _EVP_PKEY_ED25519 = 1087
 """NID_ED25519 of OpenSSL's obj_mac.h, part of its ABI."""
 
-_SMALL = 1 << 20
+_SMALL = 64 << 20
 _SUMS = "SHA256SUMS"
 _SCRIPT = "dcos_install.sh"
 _INFO = "cluster-package-info.json"
@@ -109,7 +109,17 @@ def check_release(host: Host, url: str, keys: Sequence[PublicKey], claim: Claim)
         if digest and listed.get(name) != digest:
             told = f"was signed for another {name}: sha256 {listed.get(name, 'none')}, not {digest}"
             raise PandaError.one(where, told, "fetch dcos_install.sh again, from where the release was announced")
+    _check_documents(host, where, listed)
     return key
+
+
+def _check_documents(host: Host, where: str, listed: dict[str, str]) -> None:
+    """Raise PandaError where a document beside SHA256SUMS is another than was signed: what tells people of a release."""
+    for name in sorted(name for name in listed if "/" not in name):
+        content = _fetch(host, f"{where.removesuffix(_SUMS)}{name}")
+        if content is None or hashlib.sha256(content).hexdigest() != listed[name]:
+            told = "is missing" if content is None else "is not what was signed"
+            raise PandaError.one(f"{where.removesuffix(_SUMS)}{name}", told, "the release that is served was changed")
 
 
 def _signed_sums(host: Host, url: str, keys: Sequence[PublicKey], script: str) -> tuple[str, bytes, PublicKey]:

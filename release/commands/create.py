@@ -17,9 +17,9 @@ from release.keys import load
 from release.metadata import Identity
 from release.source import clean_commit
 
-_EPILOG = """The same commit, configuration and tag give the same bytes. Nothing that a channel names changes before all of
-the release is stored; then the channel moves by one write. Interrupted, it is run again: what is stored is not
-sent twice.
+_EPILOG = """The same commit, configuration and tag give the same bytes. Nothing that a channel names changes before
+all of the release is stored; then the channel moves by one write. Interrupted, it is run again: what is stored is
+not sent twice.
 exit status: 0 done, 1 configuration, recipes or checkout are wrong, 3 a source or a storage failed
 
 example:

@@ -11,8 +11,8 @@ from release.repository import Step
 from release.storage.base import Storage
 from release.storage.settings import Storages
 
-_EPILOG = """FROM is a channel, or a release as release list shows it (which is how one goes back). Each storage's channel
-moves by one write, once the release is known to be whole there.
+_EPILOG = """FROM is a channel, or a release as release list shows it (which is how one goes back). Each storage's
+channel moves by one write, once the release is known to be whole there.
 exit status: 0 done, 1 there is no such channel, 3 a storage failed
 
 example:

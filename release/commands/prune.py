@@ -8,8 +8,8 @@ from pkgpanda.errors import PandaError
 from release import prune
 from release.commands.options import add_dry_run, add_format, add_storage, one_storage
 
-_EPILOG = """Kept: the releases of channels, those younger than --older-than, and what they share. Of calicoctl, branches'
-builds go after seven days. Do not run it beside release create.
+_EPILOG = """Kept: the releases of channels, those younger than --older-than, and what they share. Of calicoctl,
+branches' builds go after seven days. Do not run it beside release create.
 exit status: 0 done, 3 the storage failed
 
 example:

@@ -341,7 +341,9 @@ def test_a_script_without_a_bundle_only_checks(node: Node) -> None:
 PKGPANDA = """#!/bin/bash
 # Records what it was called with, where, and what the roles were.
 for ((i = 1; i <= $#; i++)); do [[ ${!i} != --config-dir ]] || { j=$((i + 1)); config=${!j}; }; done
-printf '%s\\n' "$*" "$(ls "${config:-/etc/mesosphere}/roles" | tr '\\n' ' ')" "${0%/packages/*}" >>NODE/calls
+roles=$(ls "${config:-/etc/mesosphere}/roles" 2>/dev/null | tr '\\n' ' ')
+printf '%s\\n' "$*" "$roles" "${0%/packages/*}" >>NODE/calls
+if [[ $1 == verify-release ]]; then [[ ! -e NODE/refuses ]]; exit; fi
 if [[ -z ${config:-} ]]; then
     mkdir -p /opt/mesosphere && echo dcos-calico >/opt/mesosphere/.owner && ln -sfn 1 /opt/mesosphere/current
 fi
@@ -410,6 +412,61 @@ def test_a_dry_run_changes_nothing(node: Node, bundle: Bundle) -> None:
     assert roles == "slave slave_public "
     assert node.tree("etc") == node.tree("opt") == {}
     assert os.listdir(node.directory / "opt") == []
+
+
+KEY = f"ed25519:{'7' * 64}"
+
+
+def is_refusing(node: Node) -> None:
+    """Let pkgpanda find no signature."""
+    (node.directory / "refuses").touch()
+
+
+def pinned(node: Node, *keys: str) -> None:
+    """Keys that were put on the node before."""
+    flags = node.directory / "etc/mesosphere/setup-flags"
+    flags.mkdir(parents=True)
+    (flags / "release-keys").write_text("".join(f"{key}\n" for key in keys))
+
+
+def test_without_a_key_no_signature_is_asked_for(node: Node, bundle: Bundle) -> None:
+    assert node.run("--from", str(bundle.directory), "master").status == 0
+    assert [arguments.split()[0] for arguments, _, _ in calls(node)] == ["setup"]
+
+
+def test_with_a_key_the_signature_is_verified_first_and_the_key_pinned(node: Node, bundle: Bundle) -> None:
+    node.render({"calico_etcd_tls": False, "release_keys": [KEY, KEY.replace("7", "8")]}, bundle.info)
+    done = node.run("--from", str(bundle.directory), "master")
+    assert done.status == 0, done.output
+    (first, roles, _), (second, _, _) = calls(node)
+    assert first.startswith(f"verify-release {node.script} --repository-url file://")
+    assert first.endswith(f"--package-info-sha256 {'d' * 64} --config-dir /etc/mesosphere --key {KEY} "
+                          f"--key {KEY.replace('7', '8')}")  # fmt: skip
+    assert roles == "", "nothing was written before"
+    assert second.startswith("setup ")
+    keys = node.tree("etc")["mesosphere/setup-flags/release-keys"]
+    assert keys == f"644 {KEY}\n{KEY.replace('7', '8')}\n"
+
+
+@pytest.mark.parametrize("is_pinned", [False, True])
+def test_what_is_not_signed_is_refused_and_nothing_is_changed(node: Node, bundle: Bundle, is_pinned: bool) -> None:
+    is_refusing(node)
+    if is_pinned:
+        pinned(node, KEY)
+    else:
+        node.render({"calico_etcd_tls": False, "release_keys": [KEY]}, bundle.info)
+    before = node.tree("etc")
+    done = node.run("--from", str(bundle.directory), "master")
+    assert done.status == 1, done.output
+    assert [arguments.split()[0] for arguments, _, _ in calls(node)] == ["verify-release"]
+    assert node.tree("etc") == before
+    assert os.listdir(node.directory / "opt") == []
+
+
+def test_a_script_without_keys_leaves_the_pinned_ones(node: Node, bundle: Bundle) -> None:
+    pinned(node, KEY)
+    assert node.run("--from", str(bundle.directory), "master").status == 0
+    assert node.tree("etc")["mesosphere/setup-flags/release-keys"] == f"644 {KEY}\n"
 
 
 def test_over_http(node: Node, bundle: Bundle) -> None:

@@ -8,6 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+import yaml
+
+from release.calicoctl import build_zipapp
 from tests.servers.etcd import PASSWORD, USER, local_cluster
 
 from .conftest import EXTRA, Program
@@ -39,6 +42,37 @@ def test_certificates_and_a_password_file_from_the_configuration(tmp_path: Path)
         assert refused.code == 1
         assert len(refused.err.splitlines()) == 1
         assert PASSWORD not in refused.err and "wrong" not in refused.err.split()
+    finally:
+        cluster.stop()
+
+
+def test_the_one_file_build_works_from_anywhere_over_tls(tmp_path: Path) -> None:
+    program = tmp_path / "calicoctl"
+    program.write_bytes(build_zipapp(EXTRA / "calico", Path(yaml.__file__).parent, "0123456789ab"))
+    program.chmod(0o755)
+    cluster = local_cluster(tmp_path, secure=True)
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "ETCD_ENDPOINTS": cluster.urls[0],
+        "ETCD_CA_CERT_FILE": str(cluster.directory / "pki/ca.crt"),
+        "ETCD_CERT_FILE": str(cluster.directory / "pki/client.crt"),
+        "ETCD_KEY_FILE": str(cluster.directory / "pki/client.key"),
+        "ETCD_USERNAME": USER,
+        "ETCD_PASSWORD": PASSWORD,
+    }
+
+    def run(*words: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [program, *words], input=stdin, env=environment, cwd="/", capture_output=True, text=True, check=False
+        )
+
+    try:
+        applied = run("apply", "-f", "-", stdin=_POOL % ("a", "10.1.0.0/16"))
+        assert (applied.returncode, applied.stderr) == (0, "")
+        assert "10.1.0.0/16" in run("get", "pool", "-o", "yaml").stdout
+        assert "Git commit:        0123456789ab" in run("version").stdout
+        environment["ETCD_CA_CERT_FILE"] = environment["ETCD_CERT_FILE"]
+        assert run("get", "pool").returncode == 1, "a server that its authority does not vouch for"
     finally:
         cluster.stop()
 
