@@ -1,7 +1,7 @@
 """What may be unpacked here: digests from a manifest that was itself verified.
 
-A manifest is trusted by its own sha256, which the operator or `dcos_install.sh` gives. Whoever adds another ground for
-trust (a signature) checks it where `verified` checks the digest; nothing else decides what is trusted.
+A manifest is trusted by its own sha256, which the operator or `dcos_install.sh` gives: `verified` decides, and nothing
+else. Whether the script that gives it is to be trusted is asked before that, by `pkgpanda.node.signature`.
 """
 
 import re

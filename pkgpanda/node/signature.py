@@ -114,7 +114,7 @@ def check_release(host: Host, url: str, keys: Sequence[PublicKey], claim: Claim)
 
 
 def _check_documents(host: Host, where: str, listed: dict[str, str]) -> None:
-    """Raise PandaError where a document beside SHA256SUMS is another than was signed: what tells people of a release."""
+    """Raise PandaError where a document beside SHA256SUMS, which tells people of a release, is not what was signed."""
     for name in sorted(name for name in listed if "/" not in name):
         content = _fetch(host, f"{where.removesuffix(_SUMS)}{name}")
         if content is None or hashlib.sha256(content).hexdigest() != listed[name]:
