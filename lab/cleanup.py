@@ -21,10 +21,12 @@ _MNT_DETACH = 2
 
 
 def sweep(home: Path = HOME) -> list[str]:
-    """Remove every lab whose owner is gone; the names of those removed."""
+    """Remove every lab whose owner is gone; the names of those removed. Labs that last are for `lab down` alone."""
     removed = []
     for directory in sorted(home.glob("dcl-*")):
         instance = Instance(directory)
+        if instance.lasts:
+            continue
         owner = instance.owner()
         if owner is None or not owner.is_alive():
             destroy(instance)

@@ -1,4 +1,4 @@
-"""The root of a node: Debian with what the bundle asks of a host, and nothing else.
+"""The roots of nodes and of containers: Debian with what the bundle asks of a host, and nothing else.
 
 Built once with mmdebstrap (debootstrap where that is all there is) from the archives this machine's own apt is
 configured with, and kept in the cache under the hash of its recipe:
@@ -45,6 +45,7 @@ class Recipe(NamedTuple):
     """Everything that decides what is in a root."""
 
     suite: str = "bookworm"
+    variant: str = "essential"
     packages: tuple[str, ...] = (
         "bash",
         "coreutils",
@@ -59,6 +60,7 @@ class Recipe(NamedTuple):
     )
     masked: tuple[str, ...] = _MASKED
     left_out: tuple[str, ...] = _NO_FILES
+    applets: bool = False
 
     def digest(self) -> str:
         """The name of this recipe's root in the cache."""
@@ -66,6 +68,13 @@ class Recipe(NamedTuple):
 
 
 NODE = Recipe()
+"""What every node has."""
+
+AGENT = NODE._replace(packages=tuple(sorted((*NODE.packages, "docker.io"))))
+"""A node that runs containers also has Docker, and what Docker asks for: iptables, containerd, runc."""
+
+CONTAINER = Recipe(variant="extract", packages=("busybox-static",), masked=(), applets=True)
+"""The root of the lab's containers: busybox alone."""
 
 
 def cache() -> Path:
@@ -111,14 +120,14 @@ def _build(recipe: Recipe, draft: Path) -> None:
     if shutil.which("mmdebstrap"):
         options = [f"--dpkgopt=path-exclude={pattern}" for pattern in recipe.left_out]
         options += [f"--aptopt={line}" for line in _apt_settings()]
-        options += ["--mode=root", "--variant=essential", f"--include={','.join(recipe.packages)}"]
+        options += ["--mode=root", f"--variant={recipe.variant}", f"--include={','.join(recipe.packages)}"]
         host("mmdebstrap", "--quiet", *options, recipe.suite, str(draft), *sources, timeout=_BUILD_SECONDS)
-    elif shutil.which("debootstrap"):
+    elif shutil.which("debootstrap") and recipe.variant == "essential":
         mirror = sources[0].split()[-3]
         options = ["--variant=minbase", f"--include={','.join(recipe.packages)}"]
         host("debootstrap", *options, recipe.suite, str(draft), mirror, timeout=_BUILD_SECONDS)
     else:
-        raise LabError("a node's root needs mmdebstrap or debootstrap, and this machine has neither")
+        raise LabError("the root of a node or of a container needs mmdebstrap: apt-get install mmdebstrap")
 
 
 def archives(suite: str) -> list[str]:
@@ -144,12 +153,22 @@ def _apt_settings() -> list[str]:
 
 
 def _finish(recipe: Recipe, root: Path) -> None:
+    if recipe.applets:
+        _install_applets(root)
     units = root / "etc/systemd/system"
     for unit in recipe.masked:
         (units / unit).unlink(missing_ok=True)
         (units / unit).symlink_to("/dev/null")
     for name in ("machine-id", "hostname", "resolv.conf"):
         (root / "etc" / name).unlink(missing_ok=True)
-    (root / "etc/machine-id").touch()
+    if recipe.variant != "extract":
+        (root / "etc/machine-id").touch()
     for leftover in ("var/lib/apt/lists", "var/cache/apt"):
         shutil.rmtree(root / leftover, ignore_errors=True)
+
+
+def _install_applets(root: Path) -> None:
+    """Give a root that holds busybox alone its commands and the directories a container expects."""
+    for name in ("dev", "etc", "proc", "sys", "tmp", "usr/bin", "usr/sbin", "sbin", "var", "www"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    host("chroot", str(root), "/bin/busybox", "--install", "-s")

@@ -2,12 +2,16 @@
 
 Every name a lab gives to something outside its own directory starts with `dcl-<id>`, and every object is recorded
 before it is made. So `lab.cleanup` can remove what a lab left that was killed, and cannot touch anything else.
+
+A lab belongs to a process and is swept away once that has ended, or it lasts: until `lab down`.
 """
 
 import json
 import os
 import secrets
+import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -40,6 +44,15 @@ class Process(NamedTuple):
         """Whether this very process still runs (a zombie does not)."""
         return _start_time(self.pid) == self.start
 
+    def wait(self, timeout: float) -> bool:
+        """Whether it ended in time; it need not be a child of ours."""
+        deadline = time.monotonic() + timeout
+        while self.is_alive():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
+
 
 def _start_time(pid: int) -> int | None:
     try:
@@ -50,7 +63,7 @@ def _start_time(pid: int) -> int | None:
 
 
 class Entry(NamedTuple):
-    """One recorded object; `kind` is netns, mount, cgroup, path or process."""
+    """One recorded object; `kind` is netns, mount, cgroup, path or process (or `lasts`, of a lab that nobody owns)."""
 
     kind: str
     name: str
@@ -65,12 +78,30 @@ class Instance:
         self.name = directory.name
 
     @classmethod
-    def create(cls, home: Path = HOME) -> "Instance":
-        """A new lab, owned by this process."""
-        instance = cls(home / f"dcl-{secrets.token_hex(3)}")
-        instance.directory.mkdir(mode=0o700, parents=True)
-        instance.record("process", str(os.getpid()), Process.of(os.getpid()).start)
+    def create(cls, home: Path = HOME, name: str = "", owner: int = 0) -> "Instance":
+        """A new lab: with a name it lasts, otherwise it is this process's; or it is that of the process `owner`."""
+        instance = cls(home / f"dcl-{name or secrets.token_hex(3)}")
+        home.mkdir(parents=True, exist_ok=True)
+        try:
+            instance.directory.mkdir(mode=0o700)
+        except FileExistsError:
+            raise LabError(f"there is a lab {instance.title!r} already: `lab down` removes it") from None
+        if owner or not name:
+            owner = owner or os.getpid()
+            instance.record("process", str(owner), Process.of(owner).start)
+        else:
+            instance.record("lasts", name)
         return instance
+
+    @property
+    def title(self) -> str:
+        """The name its user knows it by."""
+        return self.name.removeprefix("dcl-")
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it stays until someone takes it down."""
+        return any(entry.kind == "lasts" for entry in self.entries()[:1])
 
     def record(self, kind: str, name: str, start: int = 0) -> None:
         """Write down an object that is about to be made."""
@@ -137,14 +168,19 @@ class Instance:
         return process
 
 
+def bound(command: Sequence[str]) -> list[str]:
+    """`command`, which ends when the lab that started it is killed: nothing may go on making what nobody removes."""
+    return ["setpriv", "--pdeathsig", "KILL", "--", *command]
+
+
 def host(*command: str, timeout: float = 30, check: bool = True) -> str:
     """Run a program of this machine and return what it printed; LabError when it fails or takes too long."""
+    if not shutil.which(command[0]):
+        raise LabError(f"{command[0]}: this machine does not have it")
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(bound(command), capture_output=True, text=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired:
         raise LabError(f"{' '.join(command)}: not done after {timeout:.0f} s") from None
-    except FileNotFoundError:
-        raise LabError(f"{command[0]}: this machine does not have it") from None
     if check and done.returncode:
         raise LabError(f"{' '.join(command)}: exit {done.returncode}: {(done.stderr or done.stdout).strip()}")
     return done.stdout

@@ -5,6 +5,7 @@ on a real machine: interfaces, routes and tables do not survive.
 """
 
 import contextlib
+import json
 import os
 import shlex
 import signal
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lab.cleanup import processes_in, remove_cgroup
-from lab.instance import Instance, LabError, host
+from lab.instance import Instance, LabError, Process, bound, host
 from lab.network import Network
 
 _BOOT_SECONDS = 30.0
@@ -53,23 +54,54 @@ class Running(NamedTuple):
             raise LabError(f"not done after {timeout:.0f} s: {self.log.read_text(errors='replace')}") from None
 
 
-class Machine:
-    """One node of a lab."""
+class Power(NamedTuple):
+    """The two processes of a node that is on: systemd-nspawn, and the systemd in it."""
 
-    def __init__(self, instance: Instance, network: Network, image: Path, name: str, address: str) -> None:
+    supervisor: Process
+    init: Process
+
+
+class Bind(NamedTuple):
+    """What a node sees at `path`: the directory `source` of this machine, read only, or a place on its own disk."""
+
+    path: str
+    source: str = ""
+
+    def option(self, home: Path) -> str:
+        """The word for systemd-nspawn; `home` is where a node's own places are, on a plain file system."""
+        if self.source:
+            return f"--bind-ro={self.source}:{self.path}"
+        place = home / "places" / self.path.strip("/").replace("/", "-")
+        place.mkdir(parents=True, exist_ok=True)
+        return f"--bind={place}:{self.path}"
+
+
+class Machine:
+    """One node of a lab: made where it is not there yet, and found again by a later process from what `power` says."""
+
+    def __init__(
+        self,
+        instance: Instance,
+        network: Network,
+        image: Path,
+        name: str,
+        address: str,
+        binds: Sequence[Bind] = (),
+    ) -> None:
         self.instance = instance
         self.network = network
         self.name = name
         self.address = address
+        self.binds = tuple(binds)
         self.home = _disk(instance) / name
         self.root = self.home / "root"
-        self._container: subprocess.Popen[bytes] | None = None
-        self._init = 0
-        self._mount(image)
+        self._child: subprocess.Popen[bytes] | None = None
+        if not os.path.ismount(self.root):
+            self._mount(image)
 
     def _mount(self, image: Path) -> None:
         for directory in ("up", "wk", "root"):
-            (self.home / directory).mkdir(parents=True)
+            (self.home / directory).mkdir(parents=True, exist_ok=True)
         layers = f"lowerdir={image},upperdir={self.home / 'up'},workdir={self.home / 'wk'}"
         self.instance.record("mount", str(self.root))
         host("mount", "-t", "overlay", "overlay", "-o", layers, str(self.root))
@@ -80,19 +112,36 @@ class Machine:
     # ------------------------------------------------------------------------------------------ power
 
     @property
+    def _power(self) -> Power | None:
+        """What runs now: the container's supervisor and the systemd in it."""
+        with contextlib.suppress(OSError, ValueError):
+            supervisor, init = json.loads((self.home / "power").read_text())
+            return Power(Process(*supervisor), Process(*init))
+        return None
+
+    @property
     def is_running(self) -> bool:
         """Whether the container is up."""
-        return self._container is not None and self._container.poll() is None
+        power = self._power
+        return power is not None and power.supervisor.is_alive() and power.init.is_alive()
+
+    @property
+    def _init(self) -> int:
+        power = self._power
+        return power.init.pid if power is not None and power.init.is_alive() else 0
 
     def boot(self, timeout: float = _BOOT_SECONDS) -> None:
         """Switch on, and return when systemd has started everything it wants to start."""
         if self.is_running:
             raise LabError(f"{self.name}: is running already")
+        self._off()
         self.network.add(self.name, self.address)
         self._record_leftovers()
         deadline = time.monotonic() + timeout
-        self._container = self.instance.spawn(self.name, self._nspawn(), env=_SWITCHES, log=self.home / "console")
-        self._init = self._wait_for_init(deadline)
+        self._child = self.instance.spawn(self.name, self._nspawn(), env=_SWITCHES, log=self.home / "console")
+        supervisor = Process.of(self._child.pid)
+        init = self._wait_for_init(supervisor, deadline)
+        (self.home / "power").write_text(json.dumps(Power(supervisor, init)))
         self._wait_for_systemd(deadline)
 
     def _record_leftovers(self) -> None:
@@ -109,16 +158,16 @@ class Machine:
             *(f"--directory={self.root}", f"--machine={namespace}", f"--hostname={self.name}"),
             *(f"--network-namespace-path=/run/netns/{namespace}", "--capability=all", "--console=pipe"),
             *(f"--kill-signal={_POWER_OFF}", "--link-journal=no", "--resolv-conf=off", "--timezone=off"),
+            *(bind.option(self.home) for bind in self.binds),
         ]
 
-    def _wait_for_init(self, deadline: float) -> int:
-        assert self._container is not None
-        children = Path(f"/proc/{self._container.pid}/task/{self._container.pid}/children")
-        while time.monotonic() < deadline and self.is_running:
-            with contextlib.suppress(OSError, ValueError):
+    def _wait_for_init(self, supervisor: Process, deadline: float) -> Process:
+        children = Path(f"/proc/{supervisor.pid}/task/{supervisor.pid}/children")
+        while time.monotonic() < deadline and supervisor.is_alive():
+            with contextlib.suppress(OSError, ValueError, LabError):
                 for pid in map(int, children.read_text().split()):
                     if Path(f"/proc/{pid}/comm").read_text().strip() == "systemd":
-                        return pid
+                        return Process.of(pid)
             time.sleep(0.02)
         raise LabError(f"{self.name}: did not start\n{self.console()}")
 
@@ -136,29 +185,30 @@ class Machine:
 
     def stop(self, timeout: float = _STOP_SECONDS) -> None:
         """Switch off as an operator would: systemd stops every unit."""
-        if self._container is not None and self.is_running:
-            self._container.send_signal(signal.SIGTERM)
-            try:
-                self._container.wait(timeout)
-            except subprocess.TimeoutExpired:
-                raise LabError(f"{self.name}: not off after {timeout:.0f} s\n{self.console()}") from None
+        power = self._power
+        if power is not None and self.is_running:
+            os.kill(power.supervisor.pid, signal.SIGTERM)
+            if not power.supervisor.wait(timeout):
+                raise LabError(f"{self.name}: not off after {timeout:.0f} s\n{self.console()}")
         self._off()
 
     def kill(self) -> None:
         """Cut the power: every process of the node dies at once."""
-        _kill_groups(self.instance.cgroups(self.name), self._container)
+        _kill_groups(self.instance.cgroups(self.name), self._child)
         self._off()
 
     def _off(self) -> None:
-        if self._container is not None:
-            self._container.wait(_STOP_SECONDS)
-        self._container, self._init = None, 0
+        """Make good of a node that is off, however it went off: its place in the network, its control groups."""
+        if self._child is not None:
+            self._child.wait(_STOP_SECONDS)
+        self._child = None
+        (self.home / "power").unlink(missing_ok=True)
         self.network.remove(self.name)
         for group in self.instance.cgroups(self.name):
             remove_cgroup(group)
 
     def reboot(self) -> None:
-        """Switch off cleanly and on again."""
+        """Switch off cleanly and on again; one that is off is switched on."""
         self.stop()
         self.boot()
 
@@ -170,12 +220,14 @@ class Machine:
         words = ["/bin/bash", "-c", command] if isinstance(command, str) else list(command)
         return ["nsenter", f"--target={self._init}", "--all", "env", "-i", "--chdir=/", *_ENVIRONMENT, *words]
 
-    def run(self, command: str | Sequence[str], timeout: float = 60, check: bool = True) -> Result:
-        """Run a shell command, or a program with its arguments; LabError when it fails or takes too long."""
+    def run(self, command: str | Sequence[str], timeout: float = 60, check: bool = True, given: str = "") -> Result:
+        """Run a shell command, or a program with its arguments; LabError when it fails or takes too long.
+
+        `given` is what it reads on its standard input."""
         try:
             done = subprocess.run(
-                self._entry(command),
-                stdin=subprocess.DEVNULL,
+                bound(self._entry(command)),
+                input=given,
                 capture_output=True,
                 text=True,
                 timeout=timeout,

@@ -10,13 +10,18 @@ from lab.instance import Instance, LabError, host
 
 
 class Network:
-    """A bridge, which has the last address of `subnet` and is every node's gateway, and the nodes' cables to it."""
+    """A bridge, which has the address `gateway` (the last of `subnet` where none is given) and is every node's gateway,
+    and the nodes' cables to it. Made where it is not there yet."""
 
-    def __init__(self, instance: Instance, subnet: str = "10.99.0.0/24") -> None:
+    def __init__(self, instance: Instance, subnet: str = "10.99.0.0/24", gateway: str = "") -> None:
         self.instance = instance
         self.subnet = ipaddress.IPv4Network(subnet)
-        self.gateway = str(self.subnet.broadcast_address - 1)
+        self.gateway = gateway or str(self.subnet.broadcast_address - 1)
         self.bridge = f"{instance.name}-br"
+        if not Path("/run/netns", self.bridge).exists():
+            self._make()
+
+    def _make(self) -> None:
         self._add_namespace(self.bridge)
         host("ip", "-n", self.bridge, "link", "add", "br0", "type", "bridge")
         host("ip", "-n", self.bridge, "addr", "add", f"{self.gateway}/{self.subnet.prefixlen}", "dev", "br0")
@@ -55,9 +60,38 @@ class Network:
         """Unplug `node`: nothing it sends arrives, nothing reaches it; it sees its own link lose the carrier."""
         host("ip", "-n", self.bridge, "link", "set", _port(node), "down")
 
+    def slow(self, node: str, kbits: int) -> None:
+        """Let the cable of `node` carry no more than that many kilobits a second, each way."""
+        rate = ["root", "tbf", "rate", f"{kbits}kbit", "burst", "16kb", "latency", "400ms"]
+        host("tc", "-n", self.bridge, "qdisc", "replace", "dev", _port(node), *rate)
+        host("tc", "-n", self.namespace(node), "qdisc", "replace", "dev", "eth0", *rate)
+
+    def lose(self, node: str, percent: int) -> None:
+        """Let the cable of `node` lose that share of the packets, each way, at random."""
+        self._clear_loss(node)
+        port, table = _port(node), _table(node)
+        lossy = f"numgen random mod 100 < {percent} drop"
+        self._nft(
+            f"add table {table}; "
+            f"add chain {table} in {{ type filter hook prerouting priority 0; }}; "
+            f"add chain {table} out {{ type filter hook postrouting priority 0; }}; "
+            f'add rule {table} in iifname "{port}" {lossy}; '
+            f'add rule {table} out oifname "{port}" {lossy}'
+        )
+
     def heal(self, node: str) -> None:
-        """Plug `node` in again."""
+        """Plug `node` in again, at full speed and without loss."""
         host("ip", "-n", self.bridge, "link", "set", _port(node), "up")
+        host("tc", "-n", self.bridge, "qdisc", "delete", "dev", _port(node), "root", check=False)
+        host("tc", "-n", self.namespace(node), "qdisc", "delete", "dev", "eth0", "root", check=False)
+        self._clear_loss(node)
+
+    def _clear_loss(self, node: str) -> None:
+        """Adding a table that is there changes nothing, so this works whether it is or not."""
+        self._nft(f"add table {_table(node)}; delete table {_table(node)}")
+
+    def _nft(self, commands: str) -> None:
+        host("nsenter", f"--net=/run/netns/{self.bridge}", "--", "nft", commands)
 
 
 def _port(node: str) -> str:
@@ -65,3 +99,8 @@ def _port(node: str) -> str:
     if len(port) > 15:
         raise LabError(f"{node}: a node's name has at most 13 characters")
     return port
+
+
+def _table(node: str) -> str:
+    """nft takes no hyphen in a name."""
+    return f"bridge {_port(node).replace('-', '_')}"
