@@ -35,8 +35,8 @@ def sweep(home: Path = HOME) -> list[str]:
 
 
 def destroy(instance: Instance) -> None:
-    """Remove everything `instance` made; LabError names what would not go."""
-    entries = instance.entries()
+    """Remove everything `instance` made; LabError names what would not go. Its owner, the first entry, is let live."""
+    entries = instance.entries()[1:]
     groups = [Path(entry.name) for entry in entries if entry.kind == "cgroup"]
     _kill_all(instance, groups, entries)
     for entry in reversed(entries):

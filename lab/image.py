@@ -60,7 +60,7 @@ class Recipe(NamedTuple):
     )
     masked: tuple[str, ...] = _MASKED
     left_out: tuple[str, ...] = _NO_FILES
-    applets: bool = False
+    files: tuple[tuple[str, str], ...] = ()
 
     def digest(self) -> str:
         """The name of this recipe's root in the cache."""
@@ -73,8 +73,36 @@ NODE = Recipe()
 AGENT = NODE._replace(packages=tuple(sorted((*NODE.packages, "docker.io"))))
 """A node that runs containers also has Docker, and what Docker asks for: iptables, containerd, runc."""
 
-CONTAINER = Recipe(variant="extract", packages=("busybox-static",), masked=(), applets=True)
-"""The root of the lab's containers: busybox alone."""
+_ID_SERVER = """#!/bin/sh
+# The lab's stand-in for the image mesosphere/id-server, which cannot be pulled: answers /id with this container's own.
+mkdir -p /www
+printf %s "${ID:-$(hostname)}" >/www/id
+exec httpd -f -p "${PORT:-80}" -h /www
+"""
+_WGET = """#!/bin/sh
+# busybox's wget, with the --timeout=SECONDS that Debian's leaves out.
+limit=
+for word; do
+    shift
+    case $word in
+        --timeout=*) limit=${word#*=} ;;
+        *) set -- "$@" "$word" ;;
+    esac
+done
+[ -n "$limit" ] || exec busybox wget "$@"
+status=0
+timeout "$limit" busybox wget "$@" || status=$?
+[ "$status" != 143 ] || echo "wget: download timed out" >&2
+exit "$status"
+"""
+
+CONTAINER = Recipe(
+    variant="extract",
+    packages=("busybox-static",),
+    masked=(),
+    files=(("bin/id-server", _ID_SERVER), ("usr/local/bin/wget", _WGET)),
+)
+"""The root of the lab's containers: busybox, and a small server that answers /id."""
 
 
 def cache() -> Path:
@@ -84,6 +112,11 @@ def cache() -> Path:
         base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
         base += "/dcos-calico"
     return Path(base) / "images"
+
+
+def is_cached(recipe: Recipe) -> bool:
+    """Whether the root of `recipe` is built."""
+    return (cache() / recipe.digest()).is_dir()
 
 
 def ensure(recipe: Recipe = NODE) -> Path:
@@ -153,7 +186,7 @@ def _apt_settings() -> list[str]:
 
 
 def _finish(recipe: Recipe, root: Path) -> None:
-    if recipe.applets:
+    if recipe.variant == "extract":
         _install_applets(root)
     units = root / "etc/systemd/system"
     for unit in recipe.masked:
@@ -163,6 +196,10 @@ def _finish(recipe: Recipe, root: Path) -> None:
         (root / "etc" / name).unlink(missing_ok=True)
     if recipe.variant != "extract":
         (root / "etc/machine-id").touch()
+    for path, text in recipe.files:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+        (root / path).chmod(0o755)
     for leftover in ("var/lib/apt/lists", "var/cache/apt"):
         shutil.rmtree(root / leftover, ignore_errors=True)
 

@@ -214,7 +214,8 @@ class Machine:
 
     # ------------------------------------------------------------------------------------------ inside
 
-    def _entry(self, command: str | Sequence[str]) -> list[str]:
+    def entry(self, command: str | Sequence[str]) -> list[str]:
+        """The words that run a shell command, or a program with its arguments, on the node, from this machine."""
         if not self._init:
             raise LabError(f"{self.name}: is switched off")
         words = ["/bin/bash", "-c", command] if isinstance(command, str) else list(command)
@@ -226,7 +227,7 @@ class Machine:
         `given` is what it reads on its standard input."""
         try:
             done = subprocess.run(
-                bound(self._entry(command)),
+                bound(self.entry(command)),
                 input=given,
                 capture_output=True,
                 text=True,
@@ -244,7 +245,7 @@ class Machine:
     def start(self, command: str | Sequence[str]) -> "Running":
         """Start a command and return at once; it can be killed with everything it started."""
         name, log = f"{self.name}-run", self.home / "run"
-        process = self.instance.spawn(name, self._entry(command), log=log)
+        process = self.instance.spawn(name, self.entry(command), log=log)
         return Running(process, tuple(self.instance.cgroups(name)), log)
 
     def wait_until(self, command: str, timeout: float = 30, what: str = "") -> Result:
@@ -264,7 +265,7 @@ class Machine:
         data = content.encode() if isinstance(content, str) else content
         home, file = shlex.quote(str(Path(path).parent)), shlex.quote(path)
         command = f"mkdir -p {home} && cat >{file} && chmod {mode:o} {file}"
-        subprocess.run(self._entry(command), input=data, capture_output=True, timeout=30, check=True)
+        subprocess.run(self.entry(command), input=data, capture_output=True, timeout=30, check=True)
 
     def read_file(self, path: str) -> str:
         """The text of a file on the node."""
@@ -302,7 +303,7 @@ class Machine:
         parts: list[str] = []
         for command in _REPORT:
             with contextlib.suppress(subprocess.TimeoutExpired, OSError):
-                done = subprocess.run(self._entry(command), capture_output=True, text=True, timeout=10, check=False)
+                done = subprocess.run(self.entry(command), capture_output=True, text=True, timeout=10, check=False)
                 parts.append(f"--- {self.name}: {command}\n{(done.stdout + done.stderr).strip()}")
         return "\n".join(parts)
 
