@@ -69,8 +69,10 @@ class Network:
     def lose(self, node: str, percent: int) -> None:
         """Let the cable of `node` lose that share of the packets, each way, at random."""
         self._clear_loss(node)
+        if percent <= 0:
+            return
         port, table = _port(node), _table(node)
-        lossy = f"numgen random mod 100 < {percent} drop"
+        lossy = f"numgen random mod 100 <= {percent - 1} drop"
         self._nft(
             f"add table {table}; "
             f"add chain {table} in {{ type filter hook prerouting priority 0; }}; "

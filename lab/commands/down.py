@@ -1,6 +1,7 @@
 """`lab down`: remove a lab, from its record alone."""
 
 import argparse
+import contextlib
 import json
 
 from lab.cleanup import destroy
@@ -20,6 +21,8 @@ def run(args: argparse.Namespace) -> int:
     was_there = instance.directory.is_dir()
     if was_there:
         destroy(instance)
+        with contextlib.suppress(OSError):  # another lab is there
+            HOME.rmdir()
     if args.format == "json":
         print(json.dumps({"status": "down", "was_there": was_there}))
     else:

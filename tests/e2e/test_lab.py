@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from lab.cleanup import sweep
-from lab.instance import HOME, LabError
+from lab.instance import LabError
 from lab.machine import Machine
+from lab.network import Network
 from tests.e2e.conftest import Lab
+from tests.e2e.traces import traces
 
 pytestmark = [pytest.mark.root, pytest.mark.netns]
 
@@ -79,35 +81,13 @@ from pathlib import Path
 from lab.instance import Instance
 from lab.machine import Machine
 from lab.network import Network
+from lab.network import Network
 instance = Instance.create()
 machine = Machine(instance, Network(instance), Path(sys.argv[1]), "n", "10.99.0.1")
 machine.boot()
 print(instance.name, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-
-
-def traces(name: str) -> list[str]:
-    """Everything on this machine that bears a lab's name."""
-    found = [str(path) for home in _HOMES for path in home.glob(f"**/{name}*")]
-    found += [line for line in Path("/proc/self/mounts").read_text().splitlines() if name in line]
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = process.read_bytes()
-        except OSError:
-            continue
-        if name.encode() in words:
-            found.append(str(process))
-    return found
-
-
-_HOMES = (
-    HOME,
-    Path("/run/netns"),
-    Path("/sys/fs/cgroup/systemd"),
-    Path("/sys/fs/cgroup/unified"),
-    Path("/run/systemd"),
-)
 
 
 def test_a_lab_that_was_killed_leaves_nothing_after_the_next_run(node_root: Path) -> None:
@@ -119,3 +99,28 @@ def test_a_lab_that_was_killed_leaves_nothing_after_the_next_run(node_root: Path
     assert len(traces(name)) > 5
     assert name in sweep()
     assert traces(name) == []
+
+
+def test_a_lossy_and_a_slow_cable_are_healed(lab: Lab, pair: tuple[Machine, Machine]) -> None:
+    one, two = pair
+    lab.network.lose(two.name, 100)
+    assert not hears(one, two.address)
+    lab.network.lose(two.name, 0)
+    assert hears(one, two.address)
+    lab.network.slow(two.name, 64)
+    assert "rate 64Kbit" in two.inspect("tc", "qdisc", "show", "dev", "eth0")
+    assert hears(one, two.address)
+    lab.network.heal(two.name)
+    assert "tbf" not in two.inspect("tc", "qdisc", "show", "dev", "eth0")
+    assert hears(one, two.address)
+
+
+def test_a_later_process_finds_a_node_that_runs(lab: Lab, pair: tuple[Machine, Machine]) -> None:
+    one = pair[0]
+    found = Machine(lab.instance, Network(lab.instance), Path("/nowhere"), one.name, one.address)
+    assert found.is_running
+    assert found.run("hostname").stdout == "one\n"
+    found.kill()
+    assert not one.is_running
+    one.boot()
+    assert found.run("hostname").stdout == "one\n"

@@ -1,0 +1,119 @@
+"""The command `lab`: a lab outlives the command that made it, and `lab down` removes it whatever happened before."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.commands.up import OWNER
+from lab.instance import HOME
+from tests.e2e.traces import traces
+
+pytestmark = [pytest.mark.root, pytest.mark.netns, pytest.mark.timeout(600)]
+
+_NAME = f"t{os.getpid()}"
+_PROGRAM = str(Path(sys.executable).parent / "lab")
+# A lab of a test goes with the test: should this run be killed, the next one sweeps it away.
+_ENVIRONMENT = {**os.environ, OWNER: str(os.getpid())}
+
+
+def start(*words: str) -> "subprocess.Popen[str]":
+    command = [_PROGRAM, words[0], "--name", _NAME, *words[1:]]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=_ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
+
+
+def lab(*words: str, status: int = 0) -> str:
+    process = start(*words)
+    said, wrong = process.communicate(timeout=500)
+    assert process.returncode == status, f"lab {' '.join(words)}: {process.returncode}\n{said}{wrong}"
+    return said + wrong
+
+
+@pytest.fixture(autouse=True)
+def taken_down(node_root: Path) -> Iterator[None]:
+    yield
+    lab("down")
+
+
+def test_a_lab_stays_after_up_and_goes_with_down(node_root: Path) -> None:
+    up = json.loads(lab("up", "--agents", "1", "--format", "json"))
+    assert [node["name"] for node in up["nodes"]] == ["master1", "agent1"]
+    assert "already" in lab("up", status=3)
+    assert lab("exec", "agent1", "--", "hostname").strip() == "agent1"
+    assert "calicoctl" in lab("exec", "master1", "calicoctl", "--help")
+    lab("exec", "agent1", "--", "sh", "-c", "exit 7", status=7)
+    lab("kill", "agent1")
+    ill = json.loads(lab("status", "--format", "json", status=1))
+    assert [node["on"] for node in ill["nodes"]] == [True, False]
+    lab("reboot", "agent1")
+    well = json.loads(lab("status", "--format", "json"))
+    assert "dcos-etcd.service" in well["nodes"][0]["units"]["active"]
+    lab("kill", "etcd")
+    assert "dcos-etcd" in lab("logs", "master1", "etcd")
+    lab("down")
+    assert traces(f"dcl-{_NAME}") == []
+    assert "no lab" in lab("status", status=3)
+
+
+def _has(pattern: str) -> Callable[[], bool]:
+    return lambda: any(HOME.glob(f"dcl-{_NAME}/{pattern}"))
+
+
+def _after(seconds: float) -> Callable[[], bool]:
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() > end
+
+
+_MOMENTS = {
+    "the network is being made": lambda: _has("disk/master1/root"),
+    "nodes boot": lambda: _has("disk/*/power"),
+    "a node is being installed": lambda: _has("disk/master1/up/opt/mesosphere"),
+}
+_RANDOM = [random.uniform(0.3, 15) for _ in range(7 if os.environ.get("DCOS_CALICO_SOAK") else 0)]
+
+
+def kill_when(is_reached: Callable[[], bool]) -> None:
+    """Kill a `lab up` at a moment; what it started and nobody ends stays."""
+    process = start("up", "--agents", "1")
+    wait_for(is_reached, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=30)
+
+
+def wait_for(is_reached: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + 300
+    while not (reached := is_reached()) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert reached or process.poll() == 0, process.communicate()
+
+
+@pytest.mark.parametrize("moment", _MOMENTS)
+def test_a_killed_up_leaves_nothing_after_down(moment: str) -> None:
+    kill_when(_MOMENTS[moment]())
+    assert "did not come up" in lab("status", status=3)
+    lab("down")
+    assert traces(f"dcl-{_NAME}") == []
+
+
+@pytest.mark.parametrize("seconds", _RANDOM)
+def test_an_up_killed_whenever_leaves_nothing_after_down(seconds: float) -> None:
+    kill_when(_after(seconds))
+    lab("down")
+    assert traces(f"dcl-{_NAME}") == []
+
+
+def test_down_ends_an_up_that_runs() -> None:
+    process = start("up", "--agents", "1")
+    wait_for(_has("disk/*/power"), process)
+    lab("down")
+    assert process.wait(30) == -signal.SIGKILL
+    process.communicate()
+    assert traces(f"dcl-{_NAME}") == []
