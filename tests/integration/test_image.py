@@ -14,6 +14,8 @@ pytestmark = pytest.mark.root
 BROUGHT_BY_THE_BUNDLE = re.compile(
     r"python[0-9.]*|pypy.*|nft|ip|ss|bridge|tc|birdc?6?|etcd(ctl)?|conntrack|iptables.*|ipset|xtables.*|dockerd?|jq"
 )
+WITH_DOCKER = re.compile(r"iptables.*|xtables.*|dockerd?")
+"""What an agent has on top, for its containers."""
 ASKED_OF_A_HOST = ("bash", "chown", "curl", "dbus-daemon", "modprobe", "sha256sum", "systemctl", "tar", "useradd", "xz")
 
 
@@ -31,7 +33,17 @@ def test_nothing_the_bundle_brings_is_there_already(root: Path) -> None:
     assert sorted(name for name in programs(root) if BROUGHT_BY_THE_BUNDLE.fullmatch(name)) == []
 
 
-def test_no_library_of_an_interpreter_is_there_either(root: Path) -> None:
+def test_an_agent_has_docker_on_top_and_nothing_else(root: Path) -> None:
+    agent = set(programs(image.ensure(image.AGENT)))
+    brought = {name for name in agent if BROUGHT_BY_THE_BUNDLE.fullmatch(name)}
+    assert {"docker", "dockerd", "iptables"} <= brought
+    assert sorted(name for name in brought if not WITH_DOCKER.fullmatch(name)) == []
+    assert set(programs(root)) <= agent
+
+
+@pytest.mark.parametrize("recipe", [image.NODE, image.AGENT], ids=["node", "agent"])
+def test_no_library_of_an_interpreter_is_there_either(recipe: image.Recipe) -> None:
+    root = image.ensure(recipe)
     found = [str(file.relative_to(root)) for file in (root / "usr/lib").rglob("*python3*") if "perl" not in file.parts]
     assert found == []
 

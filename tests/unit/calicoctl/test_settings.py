@@ -14,6 +14,7 @@ _HEAD = "apiVersion: projectcalico.org/v3\nkind: CalicoAPIConfig\nmetadata: {}\n
 @pytest.fixture(autouse=True)
 def _no_default_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "DEFAULT_PATH", str(tmp_path / "absent.cfg"))
+    monkeypatch.setattr(settings, "NODE_PATH", str(tmp_path / "node.cfg"))
 
 
 def _file(tmp_path: Path, spec: str) -> str:
@@ -30,6 +31,14 @@ def test_the_file_wins_over_the_environment(tmp_path: Path) -> None:
 def test_the_environment_serves_where_the_default_file_is_absent() -> None:
     environment = {"ETCD_ENDPOINTS": "http://a:1", "CALICO_ETCD_ENDPOINTS": "http://b:2", "ETCD_USERNAME": "u"}
     assert load(settings.DEFAULT_PATH, environment) == Settings(endpoints=("http://b:2",), username="u")
+
+
+def test_on_a_node_the_bundles_own_file_serves_where_nothing_else_is_said(tmp_path: Path) -> None:
+    Path(settings.NODE_PATH).write_text(_HEAD + "  etcdEndpoints: http://node:2379\n")
+    assert load(settings.DEFAULT_PATH, {"PATH": "/bin"}).endpoints == ("http://node:2379",)
+    assert load(settings.DEFAULT_PATH, {"ETCD_ENDPOINTS": "http://a:1"}).endpoints == ("http://a:1",)
+    Path(settings.DEFAULT_PATH).write_text(_HEAD + "  etcdEndpoints: http://file:2379\n")
+    assert load(settings.DEFAULT_PATH, {}).endpoints == ("http://file:2379",)
 
 
 def test_a_password_file_is_passed_on_unread_and_headers_are_lower_cased() -> None:

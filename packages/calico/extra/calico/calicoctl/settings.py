@@ -1,19 +1,24 @@
-"""Where the datastore is: `calicoctl.cfg`, or the environment where there is no such file.
+"""Where the datastore is: `calicoctl.cfg`, or the environment where there is no such file, or what the bundle rendered.
 
 Upstream's rule is kept: when the file exists the environment is not looked at.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from calico.datastore.settings import MEMBERS, Settings, SettingsError, from_environment, from_members
 
 DEFAULT_PATH = "/etc/calico/calicoctl.cfg"
+NODE_PATH = "/opt/mesosphere/etc/calico/calicoctl.cfg"
+"""The bundle's own file on a node, for where nobody says anything else."""
+
+_NAMES_A_DATASTORE = re.compile(r"(CALICO_)?ETCD_(ENDPOINTS|DISCOVERY_SRV)")
 
 
 def load(path: str, environment: Mapping[str, str]) -> Settings:
-    """The settings of the file at `path`, or of `environment` where the default file does not exist.
+    """The settings of the file at `path`; where that is the default and absent, of `environment` or the bundle's file.
 
     Raises SettingsError for a file that is missing (other than the default), unreadable or wrong, and for settings that
     contradict each other.
@@ -22,6 +27,8 @@ def load(path: str, environment: Mapping[str, str]) -> Settings:
         return from_members(_from_file(path))
     if path != DEFAULT_PATH:
         raise SettingsError(f"Error reading config file: {path}", on_stdout=True)
+    if not any(map(_NAMES_A_DATASTORE.fullmatch, environment)) and os.path.exists(NODE_PATH):
+        return from_members(_from_file(NODE_PATH))
     return from_environment(environment)
 
 
