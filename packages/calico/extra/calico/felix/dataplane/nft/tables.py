@@ -1,0 +1,306 @@
+"""`Tables`: the packet filter of this host, made true and kept true."""
+
+import errno
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from calico.felix.dataplane.nft.causes import drop_of
+from calico.felix.dataplane.nft.cleanup import remove_tables
+from calico.felix.dataplane.nft.content import Delta, Found, FoundChain, FoundSet, difference, plan
+from calico.felix.dataplane.nft.family import V4, V6
+from calico.felix.dataplane.nft.names import DROPS, GUARD_TABLE
+from calico.felix.dataplane.nft.rendering import Rendering
+from calico.felix.dataplane.nft.settings import NftSettings
+from calico.felix.desired import Changes
+from calico.netlink.message import string
+from calico.netlink.nftables.objects import SET_INTERVAL, Operation, Table
+from calico.netlink.nftables.transactions import DumpedElement, DumpedSet, Nfnetlink, intervals
+from calico.netlink.socket import Netlink, TimeoutExpiredError
+
+_UNCOMPARED = frozenset({DROPS})
+_BROKEN = -1
+# Another program may write between our reading and our writing, again and again; refusals for other reasons count.
+_ATTEMPTS, _REFUSALS = 8, 2
+
+
+class DataplaneError(Exception):
+    """The kernel does not take what is desired. What is in it is as it was; the wish is kept."""
+
+
+class Applied(NamedTuple):
+    """What a call wrote: messages and bytes, none where nothing differed. `repaired`: after reading all of it."""
+
+    messages: int = 0
+    octets: int = 0
+    repaired: bool = False
+
+
+class Drops(NamedTuple):
+    """Packets dropped since the counter came into being, by interface, `direction` of the traffic and cause."""
+
+    version: int
+    interface: str
+    direction: str
+    cause: str
+    packets: int
+    octets: int
+
+
+class _FamilyTable:
+    """One family: what is desired of it, and the table it is written to."""
+
+    def __init__(self, rendering: Rendering, name: str) -> None:
+        self.rendering = rendering
+        self.book = rendering.book
+        self.table = Table(rendering.family.number, name)
+        self.guard = Table(rendering.family.number, GUARD_TABLE)
+
+
+class Tables:
+    """Our tables in the kernel of the socket's network namespace.
+
+    **Safety.** Every change is one transaction over both families, so that packets meet the old rules or the new ones.
+    A transaction that is refused leaves the old ones. Nothing is ever flushed in one step and filled in the next, and
+    nothing is taken down when the process ends. An interface with one of our prefixes is dropped unless an element
+    names it, and elements are in the transaction that brings the chains they lead to.
+
+    **What is known.** The books of the families hold what is desired. As long as nobody else writes to our tables they
+    are also what is in the kernel, and a change costs its own difference only. `_in_doubt` says that this is not so: at
+    the start, after a refusal, after a missing answer. Then our tables are read, and the difference is written; the
+    transaction carries the ruleset's generation, so that nobody writes in between.
+
+    **Retries.** A refused difference is followed by a reading, a second one, and a transaction that deletes our tables
+    and makes them anew. When that fails too, `DataplaneError` is raised; the next call begins by reading. The books
+    keep the wish, whatever happened.
+    """
+
+    def __init__(self, netlink: Netlink, settings: NftSettings) -> None:
+        self._nft = Nfnetlink(netlink)
+        self._settings = settings
+        families = (V4, V6) if settings.ipv6 else (V4,)
+        self._families = [_FamilyTable(Rendering(family, settings), settings.table) for family in families]
+        self._in_doubt = True
+        self._generation = 0
+        self._last_error: OSError = OSError()
+        self._counts = {
+            "transactions": 0,
+            "messages": 0,
+            "octets": 0,
+            "failures": 0,
+            "repairs": 0,
+            "replacements": 0,
+        }
+
+    def apply(self, changes: Changes) -> Applied:
+        """Take changes in and make them true. Raises DataplaneError; `apply(Changes())` tries again."""
+        for one in self._families:
+            one.rendering.update(changes)
+        return self._write()
+
+    def set_interfaces(self, interfaces: Mapping[str, frozenset[str]]) -> Applied:
+        """Know the host's interfaces and their addresses, for host endpoints. Raises DataplaneError."""
+        for one in self._families:
+            one.rendering.set_interfaces(interfaces)
+        return Applied() if self._in_doubt else self._write()
+
+    def check(self) -> list[str]:
+        """Look whether our tables are as we left them, and repair them; a line for each thing that was not.
+
+        One question to the kernel while nobody wrote to any table. Raises DataplaneError.
+        """
+        if self._in_doubt:
+            self._write()
+            return []
+        try:
+            if self._nft.generation() == self._generation:
+                return []
+            generation, differences = self._differences()
+        except OSError as error:
+            self._fail(error)
+            raise DataplaneError(f"our nftables tables cannot be read: {error}") from error
+        lines = [line for one in differences for line in one.lines()]
+        if not lines:
+            self._generation = generation
+        else:
+            self._in_doubt = True
+            self._reconcile()
+        return lines
+
+    def problems(self) -> list[str]:
+        """What cannot be made true as it is desired, and denies instead; a line each."""
+        return sorted({line for one in self._families for line in one.rendering.problems.values()})
+
+    def metrics(self) -> dict[str, int]:
+        """Numbers of what was written and of what there is."""
+        return {
+            **self._counts,
+            "chains": sum(len(one.book.chains) for one in self._families),
+            "rules": sum(len(chain.rules) for one in self._families for chain in one.book.chains.values()),
+            "sets": sum(len(one.book.sets) for one in self._families),
+            "elements": sum(len(some) for one in self._families for some in one.book.elements.values()),
+            "groups": sum(one.rendering.workloads.groups for one in self._families),
+        }
+
+    def drops(self) -> list[Drops]:
+        """The counters of dropped packets, as they are in the kernel now. Raises OSError."""
+        report: list[Drops] = []
+        for one in self._families:
+            dumped = self._nft.elements(one.table, DROPS)
+            report += [_drops(one.rendering.family.version, element) for element in dumped]
+        return sorted(report)
+
+    def cleanup(self) -> list[str]:
+        """Remove our tables and the guard's; their names. What is desired is kept: `apply` brings it back."""
+        self._in_doubt = True
+        return remove_tables(self._nft.netlink, self._settings.table)
+
+    def _write(self) -> Applied:
+        deltas = [(one, one.book.take()) for one in self._families]
+        if not self._in_doubt:
+            operations = [operation for one, delta in deltas for operation in plan(one.table, delta, one.book.sets)]
+            try:
+                return self._commit(operations)
+            except OSError as error:
+                self._fail(error)
+        return self._reconcile()
+
+    def _fail(self, error: OSError) -> None:
+        self._counts["failures"] += 1
+        self._in_doubt = True
+        self._last_error = error
+
+    def _commit(self, operations: Sequence[Operation], generation: int | None = None) -> Applied:
+        if not operations:
+            return Applied()
+        octets = self._nft.commit(operations, generation)
+        self._generation = _next(self._generation if generation is None else generation)
+        self._counts["transactions"] += 1
+        self._counts["messages"] += len(operations)
+        self._counts["octets"] += octets
+        return Applied(len(operations), octets)
+
+    def _reconcile(self) -> Applied:
+        """Read, and write what differs; when that is refused twice, replace our tables as a whole."""
+        refused = 0
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._reconcile_once(anew=refused > 1)
+            except TimeoutExpiredError as error:
+                self._fail(error)
+                break
+            except OSError as error:
+                self._fail(error)
+                refused += error.errno != errno.ERESTART
+                if refused > _REFUSALS:
+                    break
+        raise DataplaneError(f"the kernel does not take our nftables tables: {self._last_error}") from self._last_error
+
+    def _reconcile_once(self, *, anew: bool) -> Applied:
+        generation, differences = self._differences(anew=anew)
+        for one in self._families:
+            one.book.take()
+        operations = [operation for one in differences for operation in one.operations()]
+        applied = self._commit(operations, generation)
+        if not operations:
+            self._generation = generation
+        self._in_doubt = False
+        self._counts["repairs"] += bool(operations)
+        self._counts["replacements"] += anew
+        return applied._replace(repaired=True)
+
+    def _differences(self, *, anew: bool = False) -> tuple[int, list["_Difference"]]:
+        """The generation, and what differs of each family. `anew`: as if nothing of what is there were any good."""
+        generation = self._nft.generation()
+        names = self._nft.tables()
+        differences = []
+        for one in self._families:
+            exists = (one.table.family, one.table.name) in names
+            found = self._read(one.table) if exists and not anew else Found({}, {})
+            one.rendering.use_intervals(name for name, kind in found.sets.items() if kind.flags & SET_INTERVAL)
+            delta = difference(found, one.book, _UNCOMPARED)
+            guarded = (one.guard.family, one.guard.name) in names
+            differences.append(_Difference(one, delta, exists, exists and anew, guarded))
+        return generation, differences
+
+    def _read(self, table: Table) -> Found:
+        comments: dict[str, list[str]] = {}
+        for rule in self._nft.rules(table):
+            comments.setdefault(rule.chain, []).append(rule.comment)
+        chains = {
+            chain.name: FoundChain(chain.base, tuple(comments.get(chain.name, ()))) for chain in self._nft.chains(table)
+        }
+        return Found(chains, {one.name: self._read_set(table, one) for one in self._nft.sets(table)})
+
+    def _read_set(self, table: Table, dumped: DumpedSet) -> FoundSet:
+        if dumped.name in _UNCOMPARED:
+            return FoundSet(dumped.flags, dumped.key_length, dumped.value_length, set())
+        elements = self._nft.elements(table, dumped.name)
+        if not dumped.flags & SET_INTERVAL:
+            whole = {one.element for one in elements}
+            return FoundSet(dumped.flags, dumped.key_length, dumped.value_length, whole)
+        try:
+            return FoundSet(dumped.flags, dumped.key_length, dumped.value_length, intervals(elements))
+        except ValueError:
+            return FoundSet(_BROKEN, dumped.key_length, dumped.value_length, set())
+
+
+class _Difference(NamedTuple):
+    """What has to change in one family. `replaced`: the table is deleted and made anew. `guarded`: the guard goes."""
+
+    of: _FamilyTable
+    delta: Delta
+    exists: bool
+    replaced: bool
+    guarded: bool
+
+    def operations(self) -> Iterator[Operation]:
+        """The messages."""
+        table = self.of.table
+        if self.replaced:
+            yield table.delete()
+        if self.replaced or not self.exists:
+            yield table.create()
+        yield from plan(table, self.delta, self.of.book.sets)
+        if self.guarded:
+            yield self.of.guard.delete()
+
+    def lines(self) -> list[str]:
+        """What differs, for people."""
+        table, delta = self.of.table, self.delta
+        if not self.exists:
+            return [f"{table} is not there"]
+        lines = [
+            f"{table} chain {name} " + _fate(existed, chain is not None)
+            for name, (existed, chain) in delta.chains.items()
+        ]
+        lines += [f"{table} set {name} is not there" for name in delta.created]
+        lines += [f"{table} set {name} is of another kind" for name in delta.replaced]
+        lines += [f"{table} set {name} is not ours" for name in delta.gone]
+        changed = {*delta.added, *delta.removed} - {*delta.created, *delta.replaced}
+        for name in sorted(changed):
+            missing, foreign = len(delta.added.get(name, ())), len(delta.removed.get(name, ()))
+            lines.append(f"{table} set {name}: {missing} elements missing, {foreign} that are not ours")
+        if self.guarded:
+            lines.append(f"{self.of.guard} is there beside ours")
+        return lines
+
+
+def _fate(existed: bool, wanted: bool) -> str:
+    if not wanted:
+        return "is not ours"
+    return "has other rules" if existed else "is not there"
+
+
+def _next(generation: int) -> int:
+    """The kernel's numbers go round and leave 0 out."""
+    return (generation + 1) & 0xFFFFFFFF or 1
+
+
+def _drops(version: int, dumped: DumpedElement) -> Drops:
+    interface, code = string(dumped.element.key[:16]), struct.unpack("=I", dumped.element.key[16:20])[0]
+    try:
+        drop = drop_of(code)
+    except ValueError:
+        return Drops(version, interface, "", f"unknown-{code}", dumped.packets, dumped.octets)
+    return Drops(version, interface, drop.direction, drop.cause.label, dumped.packets, dumped.octets)
