@@ -17,7 +17,7 @@ NATIVE = ("bird", "conntrack", "etcd", "nftables", "python")
 
 PYTHON_MODULES = (
     "asyncio, bz2, concurrent.futures, ctypes, datetime, decimal, email, hashlib, http.client, http.server, ipaddress, "
-    "json, logging.handlers, lzma, multiprocessing, queue, random, selectors, socket, ssl, struct, subprocess, "
+    "jinja2, json, logging.handlers, lzma, multiprocessing, queue, random, selectors, socket, ssl, struct, subprocess, "
     "tarfile, threading, tomllib, unicodedata, urllib.request, uuid, xml.etree.ElementTree, yaml, zlib, zoneinfo"
 )
 
