@@ -7,7 +7,14 @@ quoted for the shell. Without a bundle it can check a node and nothing else.
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from gen.render import BGP_PORT, ETCD_CLIENT_PORT, ETCD_METRICS_PORT, ETCD_PEER_PORT, FELIX_METRICS_PORT
+from gen.render import (
+    BGP_PORT,
+    CONFD_METRICS_PORT,
+    ETCD_CLIENT_PORT,
+    ETCD_METRICS_PORT,
+    ETCD_PEER_PORT,
+    FELIX_METRICS_PORT,
+)
 from gen.render_templates import render_template
 
 
@@ -57,6 +64,7 @@ def _ports(values: Mapping[str, Any]) -> Iterable[Port]:
         yield Port("any", "udp", values["calico_vxlan_port"], "Calico's VXLAN, calico_vxlan_port")
     else:
         yield Port("any", "tcp", BGP_PORT, "BGP")
+        yield Port("any", "tcp", CONFD_METRICS_PORT, "confd's metrics")
 
 
 def render_install_script(

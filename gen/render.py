@@ -23,6 +23,7 @@ ETCD_PEER_PORT = 2380
 ETCD_METRICS_PORT = 2381
 """Plain HTTP on 127.0.0.1 alone, so that telegraf needs no certificate."""
 FELIX_METRICS_PORT = 62091
+CONFD_METRICS_PORT = 62092
 BGP_PORT = 179
 DCOS_PORTS = (2181, 5050, 5051, 8080, 61001)
 """ZooKeeper, Mesos master and agent, Marathon, the agents' Admin Router: without them policy would cut the cluster off
@@ -75,6 +76,7 @@ def _derived(values: Mapping[str, Any]) -> dict[str, Any]:
         "etcd_peer_port": ETCD_PEER_PORT,
         "etcd_metrics_url": f"http://127.0.0.1:{ETCD_METRICS_PORT}",
         "felix_metrics_port": FELIX_METRICS_PORT,
+        "confd_metrics_port": CONFD_METRICS_PORT,
         # As upstream's defaults: SSH and DHCP's answers in, DNS and DHCP's questions out.
         "failsafe_inbound": ["tcp:22", "udp:68", *tcp],
         "failsafe_outbound": ["udp:53", "udp:67", *tcp],

@@ -16,6 +16,7 @@ OWN_PORTS = {
     2380: "etcd's members",
     2381: "etcd's metrics",
     62091: "Felix's metrics",
+    62092: "confd's metrics",
 }
 """Ports the bundle's own services listen on or talk to, whatever the configuration says."""
 

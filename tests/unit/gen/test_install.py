@@ -25,7 +25,7 @@ def assigned(script: bytes, name: str) -> str:
         ({}, {("master", 2379), ("master", 2380), ("master", 2381), ("any", 62091), ("any", 64000)}),
         (
             {"calico_vxlan_enabled": False},
-            {("master", 2379), ("master", 2380), ("master", 2381), ("any", 62091), ("any", 179)},
+            {("master", 2379), ("master", 2380), ("master", 2381), ("any", 62091), ("any", 62092), ("any", 179)},
         ),
         ({"calico_enabled": False}, set()),
     ],

@@ -82,7 +82,10 @@ def test_ipip_differs_from_vxlan_in_bgp_and_the_tunnel_alone() -> None:
         "dcos.target.wants/dcos-calico-confd.service",
     }
     assert vxlan.keys() <= ipip.keys()
-    assert {path for path in vxlan if vxlan[path] != ipip[path]} == {"etc/calico/calico-node.env"}
+    assert {path for path in vxlan if vxlan[path] != ipip[path]} == {
+        "etc/calico/calico-node.env",
+        "etc/fragments/telegraf/calico.conf",
+    }
 
 
 def test_off_leaves_nothing_of_calico() -> None:
