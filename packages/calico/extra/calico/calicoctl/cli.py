@@ -134,6 +134,12 @@ def _diff(parser: argparse.ArgumentParser) -> None:
     _namespace(parser)
 
 
+def _node(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=("status",), help="status: felix, and BIRD's sessions with their next steps")
+    parser.add_argument("-o", "--output", default="table", choices=("table", "json"))
+    parser.add_argument("--socket", default="", metavar="FILE", help="BIRD's control socket (default: the bundle's)")
+
+
 def _explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("member", metavar="KIND[.MEMBER...]")
 
@@ -154,6 +160,7 @@ COMMANDS = {
     ),
     "label": Command("set or remove a label of a resource", _label, "label node 10.0.0.5 rack=a1", "label"),
     "convert": Command("print documents of the old v1 API as v3", _convert, "convert -f old.yaml", "convert"),
+    "node": Command("show how this node fares", _node, "node status", "node"),
     "explain": Command("list the members of a kind", _explain, "explain gnp.spec.ingress", "explain"),
     "version": Command("show the versions of this client and of the cluster", _config, "version", "version"),
     "completion": Command(
