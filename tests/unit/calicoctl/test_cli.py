@@ -12,12 +12,12 @@ def test_help_lists_every_command_and_none_that_does_not_work_yet(calicoctl: Cal
     result = calicoctl("--help")
     assert result.code == 0
     assert all(f"    {name} " in result.out for name in COMMANDS)
-    assert not any(word in result.out for word in ("ipam", "trace"))
+    assert "trace" not in result.out
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_with_an_example(calicoctl: Calicoctl, name: str) -> None:
-    result = calicoctl(name, "--help")
+    result = calicoctl(*name.split(), "--help")
     assert (result.code, result.err) == (0, "")
     assert f"Example: calicoctl {name}" in result.out
 

@@ -134,14 +134,59 @@ def _diff(parser: argparse.ArgumentParser) -> None:
     _namespace(parser)
 
 
-def _node(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("status",), help="status: felix, and BIRD's sessions with their next steps")
+def _node_status(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", default="table", choices=("table", "json"))
     parser.add_argument("--socket", default="", metavar="FILE", help="BIRD's control socket (default: the bundle's)")
 
 
 def _explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("member", metavar="KIND[.MEMBER...]")
+
+
+def _ipam_show(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--ip", default="", metavar="IP", help="who has this address")
+    what.add_argument("--show-blocks", action="store_true", help="the blocks of each pool too")
+    what.add_argument("--show-borrowed", action="store_true", help="addresses on another node than their block's")
+    what.add_argument("--show-configuration", action="store_true", help="how addresses are given out")
+    _config(parser)
+
+
+def _ipam_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--show-all", action="store_true", help="every address, not only what is leaked or unknown")
+    parser.add_argument("--format", default="text", choices=("text", "json"))
+    parser.add_argument("-o", "--output", default="", metavar="FILE", help="write the report there, for ipam release")
+    _config(parser)
+
+
+def _ipam_release(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ip", default="", metavar="IP", help="free one address, whoever has it")
+    text = "a report of ipam check; given twice: free what both found leaked"
+    parser.add_argument("--from-report", action="append", default=[], metavar="FILE", help=text)
+    _config(parser)
+    _dry_run(parser)
+
+
+def _ipam_configure(parser: argparse.ArgumentParser) -> None:
+    text = "whether a node may only use addresses of its own blocks"
+    parser.add_argument("--strictaffinity", required=True, metavar="true|false", help=text)
+    _config(parser)
+    _dry_run(parser)
+
+
+def _decommission(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("node", metavar="NODE", help="the node's name, as `calicoctl get node` shows it")
+    parser.add_argument("--force", action="store_true", help="also while its agent runs")
+    _config(parser)
+    _dry_run(parser)
+
+
+def _migrate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("old", metavar="OLD", help="the pool that is to go: its CIDR or its name")
+    parser.add_argument("new", metavar="NEW", help="the CIDR of the one that takes its place")
+    parser.add_argument("--format", default="text", choices=("text", "json"))
+    _config(parser)
+    _dry_run(parser)
 
 
 def _completion(parser: argparse.ArgumentParser) -> None:
@@ -160,7 +205,19 @@ COMMANDS = {
     ),
     "label": Command("set or remove a label of a resource", _label, "label node 10.0.0.5 rack=a1", "label"),
     "convert": Command("print documents of the old v1 API as v3", _convert, "convert -f old.yaml", "convert"),
-    "node": Command("show how this node fares", _node, "node status", "node"),
+    "node status": Command("show how felix and BIRD fare on this node", _node_status, "node status", "node"),
+    "ipam show": Command("show how full the pools are", _ipam_show, "ipam show --show-blocks", "ipam"),
+    "ipam check": Command("explain every address, name what does not add up", _ipam_check, "ipam check", "ipam"),
+    "ipam release": Command("free addresses", _ipam_release, "ipam release --ip=172.29.0.9", "ipam"),
+    "ipam configure": Command(
+        "change how addresses are given out", _ipam_configure, "ipam configure --strictaffinity=true", "ipam"
+    ),
+    "node decommission": Command(
+        "clear away a node that is gone", _decommission, "node decommission 10.0.0.5", "decommission"
+    ),
+    "pool migrate": Command(
+        "move from one pool to another", _migrate, "pool migrate 172.29.0.0/16 172.30.0.0/16", "pool"
+    ),
     "explain": Command("list the members of a kind", _explain, "explain gnp.spec.ingress", "explain"),
     "version": Command("show the versions of this client and of the cluster", _config, "version", "version"),
     "completion": Command(
@@ -215,20 +272,34 @@ def _main(session: Session, words: list[str]) -> int:
         if not words or words[0] in ("-h", "--help"):
             session.stdout.write(usage())
             return 0 if words else 1
+        if words[0] in _groups() and words[1:] in (["-h"], ["--help"]):
+            session.stdout.write(usage(words[0]))
+            return 0
         if words[0] == "--version":
             session.say("Use 'calicoctl version' to see the versions of the client and of the cluster.")
             return 0
         if words[0].startswith("-"):
             raise _Wrong(f"unrecognized arguments: {words[0]}")
-        if words[0] not in COMMANDS:
-            return _unknown(session, words[0])
+        name = _command_of(words)
+        if name not in COMMANDS:
+            return _unknown(session, name)
         _set_log_level(level)
-        return _run(session, words)
+        return _run(session, name, words[name.count(" ") + 1 :])
     except _Wrong as wrong:
         given = " ".join(["calicoctl", *words]).encode(errors="backslashreplace").decode()
         session.say(f"Invalid option: '{given}'. Use flag '--help' to read about a specific subcommand.")
         session.complain(f"calicoctl: {wrong}")
         return 1
+
+
+def _command_of(words: list[str]) -> str:
+    """The command that words begin with: of one word, or of two where the first is a group's."""
+    both = " ".join(words[:2])
+    return both if both in COMMANDS or (words[0] not in COMMANDS and words[0] in _groups()) else words[0]
+
+
+def _groups() -> set[str]:
+    return {name.partition(" ")[0] for name in COMMANDS if " " in name}
 
 
 def _has_bytes(word: str) -> bool:
@@ -269,15 +340,14 @@ def _unknown(session: Session, word: str) -> int:
     return 1
 
 
-def _run(session: Session, words: list[str]) -> int:
+def _run(session: Session, name: str, words: list[str]) -> int:
     import importlib
 
-    name = words[0]
     parser = parser_of(name)
-    if "-h" in words[1:] or "--help" in words[1:]:
+    if "-h" in words or "--help" in words:
         session.stdout.write(parser.format_help())
         return 0
-    options = parser.parse_intermixed_args(words[1:])
+    options = parser.parse_intermixed_args(words)
     options.command = name
     _check_subject(name, options)
     module = importlib.import_module(f"calico.calicoctl.verbs.{COMMANDS[name].module}")
@@ -309,10 +379,11 @@ def options_of(name: str) -> list[str]:
     return [option for action in parser_of(name)._actions for option in action.option_strings if option[:2] == "--"]
 
 
-def usage() -> str:
-    """What `calicoctl --help` prints."""
-    width = max(map(len, COMMANDS))
-    lines = [f"    {name.ljust(width)}   {command.summary}" for name, command in COMMANDS.items()]
+def usage(group: str = "") -> str:
+    """What `calicoctl --help` prints: every command, or those of a group."""
+    shown = {name: command for name, command in COMMANDS.items() if group in ("", name.partition(" ")[0])}
+    width = max(map(len, shown))
+    lines = [f"    {name.ljust(width)}   {command.summary}" for name, command in shown.items()]
     return "\n".join(
         [
             "Usage: calicoctl [-l LEVEL] COMMAND [ARGUMENT...]",

@@ -30,6 +30,7 @@ class Overlay:
         self._remembered: dict[str, Listing] | None = {} if remembers else None
         self._written: dict[str, KeyValue | None] = {}
         self._revision = 0
+        self._first_written = 0
 
     def written(self) -> list[Written]:
         """What would be different in the real store, in the order it was first written."""
@@ -42,14 +43,14 @@ class Overlay:
 
     def get(self, key: str, revision: int = 0) -> Listing:
         """The key as last written here, else as it stands in the real store."""
-        if revision or key not in self._written:
-            return self._seen(self._store.get(key, revision))
+        if self._is_past(revision) or key not in self._written:
+            return self._seen(self._store.get(key, revision if self._is_past(revision) else 0))
         item = self._written[key]
         return Listing(self._revision, (item,) if item else ())
 
     def pages(self, prefix: str, revision: int = 0) -> Iterator[Listing]:
         """The keys under `prefix`, as one page."""
-        if revision:
+        if self._is_past(revision):
             yield from self._store.pages(prefix, revision)
             return
         found = self._listed(prefix)
@@ -65,6 +66,7 @@ class Overlay:
         operations = then if holds else otherwise
         if any(not isinstance(one, Get) for one in operations):
             self._revision += 1
+            self._first_written = self._first_written or self._revision
         return Outcome(holds, self._revision, tuple(self._run(one) for one in operations))
 
     def grant(self, ttl: int) -> int:
@@ -93,6 +95,10 @@ class Overlay:
         if prefix not in self._remembered:
             self._remembered[prefix] = self._seen(listing(self._store, prefix))
         return self._remembered[prefix]
+
+    def _is_past(self, revision: int) -> bool:
+        """Whether a revision is the real store's; one that a write here made stands for the present."""
+        return bool(revision) and not 0 < self._first_written <= revision
 
     def _seen(self, found: Listing) -> Listing:
         self._revision = max(self._revision, found.revision)

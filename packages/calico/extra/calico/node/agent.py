@@ -33,6 +33,7 @@ from calico.model.keys import list_prefix
 from calico.model.problems import ModelError
 from calico.node import encapsulation, settings, startup, tunnels
 from calico.node.collector import Collector
+from calico.node.presence import Presence
 from calico.node.settings import NodeSettings, SettingsError
 
 log = logging.getLogger(__name__)
@@ -168,13 +169,17 @@ class Agent:
         return True
 
     def _collect(self, node: str) -> None:
-        collector = Collector(self.store, self.ipam, node)
-        while not self.stopped.wait(_COLLECT_TICK):
+        """Say that this node runs, and do its part in the collection."""
+        collector, presence = Collector(self.store, self.ipam, node), Presence(self.store, node)
+        while not self.stopped.is_set():
             try:
+                presence.step()
                 collector.step()
                 self.status.set("collector", "")
             except (DatastoreError, IpamError) as error:
                 self.status.set("collector", f"waits: {error}")
+            self.stopped.wait(_COLLECT_TICK)
+        presence.stop()
         collector.stop()
 
 

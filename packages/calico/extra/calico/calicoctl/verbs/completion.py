@@ -13,9 +13,20 @@ def run(session: Session, options: argparse.Namespace) -> int:
     from calico.calicoctl.cli import COMMANDS, options_of
 
     kinds = " ".join(sorted({name for kind in KINDS.values() for name in (kind.aliases[0], kind.plural)}))
-    cases = "\n".join(f"        {name}) words='{' '.join(options_of(name))}' ;;" for name in COMMANDS)
+    groups: dict[str, list[str]] = {}
+    for name in COMMANDS:
+        first, _, second = name.partition(" ")
+        groups.setdefault(first, []).extend([second] if second else options_of(name))
+    cases = [f"        {first}) words='{' '.join(words)}' ;;" for first, words in groups.items()]
+    of_two = [f"        '{name}') words='{' '.join(options_of(name))}' ;;" for name in COMMANDS if " " in name]
     session.stdout.write(
-        _SCRIPT.format(commands=" ".join(COMMANDS), cases=cases, kinds=kinds, with_kind="|".join(_WITH_KIND))
+        _SCRIPT.format(
+            commands=" ".join(groups),
+            cases="\n".join(cases),
+            of_two="\n".join(of_two),
+            kinds=kinds,
+            with_kind="|".join(_WITH_KIND),
+        )
     )
     return 0
 
@@ -33,6 +44,9 @@ _calicoctl() {{
     fi
     case ${{COMP_WORDS[1]}} in
 {cases}
+    esac
+    case "${{COMP_WORDS[1]}} ${{COMP_WORDS[2]}}" in
+{of_two}
     esac
     if [ "$COMP_CWORD" = 2 ] && [ "${{current#-}}" = "$current" ]; then
         case ${{COMP_WORDS[1]}} in {with_kind}) words='{kinds}' ;; esac
