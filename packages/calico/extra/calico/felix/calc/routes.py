@@ -17,14 +17,14 @@ from calico.felix.desired import Route, RouteKind
 
 
 class _Claims:
-    """Who says that a network is whose: for each, by claimant, (rank, node, borrowed); the least of them counts."""
+    """Who says that a network is whose. The holder of an address counts before the owner of a block; then names do."""
 
     def __init__(self) -> None:
-        self._of: dict[str, dict[str, tuple[int, str, bool]]] = {}
+        self._of: dict[str, dict[str, tuple[bool, str]]] = {}
         self._networks: dict[str, tuple[str, ...]] = {}
         self._by_node: dict[str, set[str]] = {}
 
-    def replace(self, claimant: str, claims: Iterable[inputs.Claim], rank: int = 0) -> list[str]:
+    def replace(self, claimant: str, claims: Iterable[inputs.Claim]) -> list[str]:
         """What a claimant claims now, instead of what it claimed before; returns the networks that were touched.
 
         Of two claims on one network the latter counts: the holder of the one address of a block, over its owner.
@@ -32,7 +32,7 @@ class _Claims:
         before = self._networks.pop(claimant, ())
         for cidr in before:
             self._remove(claimant, cidr)
-        now = tuple(self._add(claimant, claim, rank) for claim in {claim.cidr: claim for claim in claims}.values())
+        now = tuple(self._add(claimant, claim) for claim in {claim.cidr: claim for claim in claims}.values())
         if now:
             self._networks[claimant] = now
         return [*before, *now]
@@ -40,7 +40,10 @@ class _Claims:
     def winner(self, cidr: str) -> tuple[str, bool] | None:
         """The node whose claim counts, and whether the network is borrowed; None where nobody claims it."""
         claims = self._of.get(cidr)
-        return min(claims.values())[1:] if claims else None
+        if not claims:
+            return None
+        is_owner, node = min(claims.values())
+        return node, not is_owner
 
     def of_node(self, node: str) -> Iterable[str]:
         """The networks that a node claims."""
@@ -50,9 +53,9 @@ class _Claims:
         """All networks that are claimed."""
         return self._of
 
-    def _add(self, claimant: str, claim: inputs.Claim, rank: int) -> str:
+    def _add(self, claimant: str, claim: inputs.Claim) -> str:
         cidr, node, borrowed = claim
-        self._of.setdefault(cidr, {})[claimant] = (rank, node, borrowed)
+        self._of.setdefault(cidr, {})[claimant] = (not borrowed, node)
         self._by_node.setdefault(node, set()).add(cidr)
         return cidr
 
@@ -93,9 +96,7 @@ class Routes:
     def set_block(self, key: str, block: inputs.Block | None) -> None:
         """A block as it is now; None: it is gone."""
         if self._from_blocks:
-            claims = block.claims if block else ()
-            longest = max((Network4.parse(claim.cidr).length for claim in claims if not claim.borrowed), default=32)
-            self.published.suspect_all(self._blocks.replace(key, claims, -longest))
+            self.published.suspect_all(self._blocks.replace(key, block.claims if block else ()))
 
     def set_workload(self, key: str, workload: inputs.Workload | None) -> None:
         """A workload as it is now; None: it is gone."""

@@ -76,7 +76,9 @@ def _icmp(icmp: ICMP | None) -> desired.Icmp | None:
 
 
 def _side(peer: EntityRule, protocol: Protocol | None, namespace: str, sets: Sets) -> desired.Side:
-    positive = selectors.of_peer(peer, namespace)
+    positive = selectors.of_peer(
+        peer.selector, peer.not_selector, peer.namespace_selector, peer.service_accounts, namespace
+    )
     negative = selectors.cached_parse(peer.not_selector) if peer.not_selector else None
     if positive is not None and negative is not None:
         positive, negative = selectors.without(positive, negative), None

@@ -2,15 +2,15 @@
 
 Endpoints carry the labels of their namespace and service account through their profiles, with `pcns.` and `pcsa.`
 before each name. A namespaced policy, and a rule in one that names no other namespaces, are held to their own
-namespace. All this is text that is parsed again, as upstream does, so that equal selectors have equal ids everywhere.
+namespace. Parts are joined in upstream's order, so that equal selectors have equal ids everywhere.
 """
 
 from collections.abc import Callable
 from functools import lru_cache
 
 from calico.model.keys import NAMESPACE_LABEL
-from calico.model.rule import EntityRule, ServiceAccounts
-from calico.selector.nodes import All, And, Has, Node, Not, Or
+from calico.model.rule import ServiceAccounts
+from calico.selector.nodes import All, And, Equal, Has, In, Node, Not, Or
 from calico.selector.parser import Selector, parse
 
 _ACCOUNT_LABEL = "projectcalico.org/serviceaccount"
@@ -24,58 +24,61 @@ EVERYTHING = parse("all()")
 @lru_cache(4096)
 def of_policy(selector: str, namespace: str, namespace_selector: str, account_selector: str) -> Selector:
     """Which endpoints a policy applies to; `namespace` is empty for a global one."""
-    text = selector
+    parts = [parse(selector)] if selector else []
     if namespace_selector:
-        text = _and(text, _prefixed(namespace_selector, _OF_NAMESPACE, NAMESPACE_LABEL))
+        parts = [_all_of([*parts, _prefixed(namespace_selector, _OF_NAMESPACE, NAMESPACE_LABEL)])]
     if account_selector:
-        text = _and(text, _prefixed(account_selector, _OF_ACCOUNT, _ACCOUNT_LABEL))
+        parts = [_all_of([*parts, _prefixed(account_selector, _OF_ACCOUNT, _ACCOUNT_LABEL)])]
     if namespace:
-        text = _and(text, _is_in(namespace))
-    return parse(text)
+        parts = [_all_of([*parts, _is_in(namespace)])]
+    return parts[0] if parts else EVERYTHING
 
 
-def of_peer(peer: EntityRule, namespace: str) -> Selector | None:
+@lru_cache(4096)
+def of_peer(
+    selector: str, not_selector: str, namespace_selector: str, accounts: ServiceAccounts | None, namespace: str
+) -> Selector | None:
     """Which endpoints one end of a rule must be, its `notSelector` not counted; None where it asks for none.
 
     `namespace` is that of a namespaced policy. Then `notSelector` alone limits the peer to it, too.
     """
-    accounts = _accounts(peer.service_accounts) if peer.service_accounts else ""
-    where = _is_in(namespace) if namespace else ""
-    if peer.namespace_selector:
-        where = _prefixed(peer.namespace_selector, _OF_NAMESPACE, NAMESPACE_LABEL)
-    text = _and(accounts, peer.selector) if accounts else peer.selector
-    if where and (text or peer.not_selector or peer.namespace_selector):
-        text = f"({where}) && ({text})" if text else where
-    return cached_parse(text) if text else None
+    parts = _accounts(accounts) if accounts else []
+    if selector:
+        parts = [_all_of([*parts, parse(selector)])]
+    where = [_is_in(namespace)] if namespace else []
+    if namespace_selector:
+        where = [_prefixed(namespace_selector, _OF_NAMESPACE, NAMESPACE_LABEL)]
+    if parts or not_selector or namespace_selector:
+        parts = [*where, *parts]
+    return _all_of(parts) if parts else None
 
 
 @lru_cache(4096)
 def without(positive: Selector, negative: Selector) -> Selector:
     """What the one selects and the other does not."""
-    return parse(f"({positive.canonical}) && (!({negative.canonical}))")
+    root = negative.root
+    return Selector(And((positive.root, root.operand if isinstance(root, Not) else Not(root))))
 
 
-def _and(text: str, more: str) -> str:
-    return f"({text}) && {more}" if text else more
+def _all_of(parts: list[Selector]) -> Selector:
+    return parts[0] if len(parts) == 1 else Selector(And(tuple(part.root for part in parts)))
 
 
-def _is_in(namespace: str) -> str:
-    return f"{NAMESPACE_LABEL} == '{namespace}'"
+def _is_in(namespace: str) -> Selector:
+    return Selector(Equal(NAMESPACE_LABEL, namespace))
 
 
-def _accounts(accounts: ServiceAccounts) -> str:
-    """The selector of the endpoints that run as one of some service accounts."""
-    text = _prefixed(accounts.selector, _OF_ACCOUNT, _ACCOUNT_LABEL) if accounts.selector else ""
-    if not accounts.names:
-        return text
-    names = ", ".join(f"'{name}'" for name in accounts.names)
-    return _and(text, f"{_ACCOUNT_LABEL} in {{{names}}}")
+def _accounts(accounts: ServiceAccounts) -> list[Selector]:
+    """The endpoints that run as one of some service accounts; empty where nothing is asked of them."""
+    parts = [_prefixed(accounts.selector, _OF_ACCOUNT, _ACCOUNT_LABEL)] if accounts.selector else []
+    if accounts.names:
+        parts = [_all_of([*parts, Selector(In(_ACCOUNT_LABEL, frozenset(accounts.names)))])]
+    return parts
 
 
-@lru_cache(4096)
-def _prefixed(text: str, prefix: str, everywhere: str) -> str:
+def _prefixed(text: str, prefix: str, everywhere: str) -> Selector:
     """A selector over the labels of a namespace (or account) as one over its endpoints; `all()` means any namespace."""
-    return _without_all(parse(text).prefixed(prefix).root, everywhere).canonical()
+    return Selector(_without_all(parse(text).prefixed(prefix).root, everywhere))
 
 
 def _without_all(node: Node, label: str) -> Node:
