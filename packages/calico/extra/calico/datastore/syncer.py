@@ -74,6 +74,14 @@ class Syncer:
         return watch.member if watch is not None else ""
 
     @property
+    def revision(self) -> int:
+        """What was yielded last, and everything before, is the state of the store as of this revision.
+
+        Only for the thread that iterates, and once it has met an `InSync`.
+        """
+        return self._revision
+
+    @property
     def broken_keys(self) -> Mapping[str, int]:
         """The keys that now hold an undecodable value, with the revision of each."""
         return dict(self._broken)

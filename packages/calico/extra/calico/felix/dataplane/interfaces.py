@@ -76,7 +76,7 @@ class InterfaceMonitor:
         return self._events.fileno()
 
     def take_flapped(self) -> frozenset[int]:
-        """Numbers of the interfaces that were off, gone or new since the last call: the kernel emptied them."""
+        """Numbers of the interfaces that the kernel emptied since the last call: off, gone, new, with another MAC."""
         flapped, self._flapped = frozenset(self._flapped), set()
         return flapped
 
@@ -93,7 +93,7 @@ class InterfaceMonitor:
             addresses.setdefault(address.ifindex, set()).add(address)
         self._addresses = {index: frozenset(found) for index, found in addresses.items()}
         self._flapped.update(known.keys() - self._links.keys())
-        self._flapped.update(index for index, link in self._links.items() if not link.is_up)
+        self._flapped.update(index for index, link in self._links.items() if _is_emptied(known.get(index), link))
         before = self.interfaces
         self.interfaces = {link.name: self._interface(link) for link in self._links.values()}
         names = before.keys() | self.interfaces.keys()
@@ -123,7 +123,7 @@ class InterfaceMonitor:
 
     def _take_link(self, link: Link, is_there: bool) -> set[str]:
         known = self._links.get(link.ifindex)
-        if not is_there or not link.is_up:
+        if not is_there or _is_emptied(known, link):
             self._flapped.add(link.ifindex)
         if not is_there:
             self._links.pop(link.ifindex, None)
@@ -153,6 +153,11 @@ class InterfaceMonitor:
 
     def _interface(self, link: Link) -> Interface:
         return Interface(link, self._addresses.get(link.ifindex, frozenset()))
+
+
+def _is_emptied(before: Link | None, link: Link) -> bool:
+    """Whether the kernel dropped what stood on a link: with its MAC address even permanent neighbours go."""
+    return not link.is_up or (before is not None and before.mac != link.mac)
 
 
 def _plain(link: Link) -> Link:

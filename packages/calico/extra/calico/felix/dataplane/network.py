@@ -130,6 +130,10 @@ class Network:
         self._on_interfaces(changed)
         return changed
 
+    def load_interfaces(self) -> None:
+        """Learn which interfaces there are. Raises OSError."""
+        self._on_interfaces(self.monitor.resync())
+
     def resync(self) -> None:
         """Have the next `apply` read the kernel and repair what differs."""
         self._resync_due = True
@@ -171,7 +175,7 @@ class Network:
         is_resync, self._resync_due = self._resync_due, False
         try:
             if is_resync:
-                self._on_interfaces(self.monitor.resync())
+                self.load_interfaces()
                 self._read_kernel()
             states = self._apply_devices(work) if self._devices_due else self._states
         except OSError:
@@ -216,6 +220,23 @@ class Network:
                 self._grace_ends = min(self._grace_ends or ends, ends)
                 continue
             yield one
+
+    def compare(self) -> tuple[list[str], tuple[str, ...]]:
+        """What in the kernel differs from what is wanted, and complaints; nothing is written. Raises OSError."""
+        self.load_interfaces()
+        wish = tunnels.wanted_devices(self._settings.tunnels, self._inputs)
+        found = [step.what for step in tunnels.plan_devices(self._settings.tunnels, wish, self.monitor.interfaces)]
+        device = self.monitor.interfaces.get(VXLAN_DEVICE)
+        if device is not None and device.link.kind == "vxlan":
+            wanted, actual = tunnels.wanted_peers(device.ifindex, self._inputs.vteps), self._read_peers(device)
+            peers = tunnels.plan_peers(wanted, actual.neighbours.values(), actual.forwarding.values())
+            found += [step.what for step in (*peers.put, *peers.delete)]
+        plan = routes.plan_routes(dict(routes.wanted_routes(self._inputs)), self._our_routes())
+        found += [f"route {one.network} is missing or another" for one in plan.put]
+        found += [f"route {one.network} is not wanted" for one in plan.delete]
+        settings = self._sysctls.differing(self._wanted_settings(self.monitor.interfaces))
+        found += [f"sysctl net.{one.path.replace('/', '.')} is not {one.value}" for one in settings]
+        return found, wish.problems
 
     # -- devices and peers -----------------------------------------------------------------------------------------
 

@@ -82,6 +82,10 @@ class Sysctls:
                     problems.append(f"/proc/sys/net/{one.path}: cannot be set to {one.value}: {error.strerror}")
         return problems
 
+    def recorded(self) -> list[Setting]:
+        """What `restore` would put back."""
+        return [Setting(path, before) for path, before, ours in self._lines() if self.read(path) == ours]
+
     def restore(self) -> list[Setting]:
         """Put back what is still as it was set, latest first; what was put back. The record is gone then."""
         restored = []

@@ -13,10 +13,8 @@ from calico.netlink.socket import Netlink
 def remove_tables(netlink: Netlink, table: str = NftSettings().table) -> list[str]:
     """Remove felix' and the guard's tables in one transaction; their names. Raises OSError."""
     nft = Nfnetlink(netlink)
-    ours = [Table(family.number, name) for family in (V4, V6) for name in (table, GUARD_TABLE)]
     for _ in range(_ATTEMPTS):
-        present = set(nft.tables())
-        found = [one for one in ours if (one.family, one.name) in present]
+        found = _present(nft, table)
         try:
             nft.commit([one.delete() for one in found])
         except OSError as error:
@@ -25,6 +23,17 @@ def remove_tables(netlink: Netlink, table: str = NftSettings().table) -> list[st
             continue
         return [str(one) for one in found]
     raise OSError(errno.EBUSY, "our tables: somebody else keeps making and removing them")
+
+
+def present_tables(netlink: Netlink, table: str = NftSettings().table) -> list[str]:
+    """The names of felix' and the guard's tables that are there. Raises OSError."""
+    return [str(one) for one in _present(Nfnetlink(netlink), table)]
+
+
+def _present(nft: Nfnetlink, table: str) -> list[Table]:
+    ours = [Table(family.number, name) for family in (V4, V6) for name in (table, GUARD_TABLE)]
+    present = set(nft.tables())
+    return [one for one in ours if (one.family, one.name) in present]
 
 
 _ATTEMPTS = 5

@@ -127,6 +127,19 @@ class Tables:
             self._reconcile()
         return lines
 
+    def compare(self, changes: Changes) -> list[str]:
+        """Take changes in and say what in the kernel differs, a line for each thing; nothing is written.
+
+        Raises DataplaneError where the kernel cannot be read.
+        """
+        for one in self._families:
+            one.rendering.update(changes)
+        try:
+            _, differences = self._differences()
+        except OSError as error:
+            raise DataplaneError(f"our nftables tables cannot be read: {error}") from error
+        return [line for one in differences for line in one.lines()]
+
     def problems(self) -> list[str]:
         """What cannot be made true as it is desired, and denies instead; a line each."""
         return sorted({line for one in self._families for line in one.rendering.problems.values()})
