@@ -32,6 +32,8 @@ ADDRESSES = {
 }
 _MACS = {"one": "02:00:00:00:00:01", "two": "02:00:00:00:00:02", "far": "02:00:00:00:00:03"}
 _HOST_MACS = {"one": "02:00:00:00:01:01", "two": "02:00:00:00:01:02", "far": "02:00:00:00:01:03"}
+SPOOFED = "10.65.0.77"
+"""Workload `one` has this address besides, and nobody knows."""
 HOST_SIDE = {"one": "cali1", "two": "cali2", "far": "eth0"}
 
 
@@ -109,8 +111,6 @@ class Topology(NamedTuple):
         ):
             inbox.bind(("::" if version == 6 else "0.0.0.0", port))
             outbox.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if source:
-                outbox.setsockopt(socket.SOL_IP, 15, 1)  # IP_FREEBIND
             outbox.bind((source, source_port or next(_SOURCES)))
             try:
                 outbox.sendto(payload, (to or ADDRESSES[receiver][index], port))
@@ -211,6 +211,7 @@ def _build(names: dict[str, str], descriptor: int) -> None:
             f"route add {v4}/32 dev {interface}",
             f"-6 route add {v6}/128 dev {interface}",
         )
+    _ip(names["one"], f"addr add {SPOOFED}/32 dev eth0")
     _ip(host, "addr add 192.0.2.1/32 dev eth0", "addr add 2001:db8::1/128 dev eth0 nodad")
     run_in(descriptor, _forward)
 

@@ -142,6 +142,12 @@ def count_in(name: str, register: int = 1) -> bytes:
     return _expression("dynset", text(1, name), be32(3, 0), be32(4, register), nested(7, _counter()))
 
 
+@cache
+def counter() -> bytes:
+    """Count the packets that come this far."""
+    return nested(LIST_ELEMENT, _counter())
+
+
 def _counter() -> bytes:
     zero = bytes(8)
     return text(_NAME, "counter") + nested(_DATA, attribute(1, zero), attribute(2, zero))

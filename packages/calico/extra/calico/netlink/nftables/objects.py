@@ -23,13 +23,14 @@ NEW_TABLE, GET_TABLE, DELETE_TABLE, NEW_CHAIN, GET_CHAIN, DELETE_CHAIN = range(6
 NEW_RULE, GET_RULE, DELETE_RULE, NEW_SET, GET_SET, DELETE_SET = range(6, 12)
 NEW_ELEMENTS, GET_ELEMENTS, DELETE_ELEMENTS, NEW_GENERATION, GET_GENERATION = range(12, 17)
 
-IPV4, IPV6 = 2, 10
+INET, IPV4, IPV6 = 1, 2, 10
 PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING = range(5)
 
 SET_ANONYMOUS, SET_CONSTANT, SET_INTERVAL, SET_MAP, SET_EVAL, SET_CONCAT = 1, 2, 4, 8, 0x20, 0x80
 ELEMENT_INTERVAL_END = 1
 _VERDICT_TYPE = 0xFFFFFF00
 _COMMENT = 0
+_FAMILIES = {INET: "inet", IPV4: "ip", IPV6: "ip6"}
 _KEY_BYTE_ORDER, _DATA_BYTE_ORDER = 0, 1
 _HOST_ORDER, _NETWORK_ORDER = 1, 2
 _TYPE_BITS = 6
@@ -164,7 +165,7 @@ class Table:
         self._anonymous = 0
 
     def __str__(self) -> str:
-        return f"table {'ip6' if self.family == IPV6 else 'ip'} {self.name}"
+        return f"table {_FAMILIES.get(self.family, self.family)} {self.name}"
 
     def create(self, *, exclusive: bool = False) -> Operation:
         """`exclusive`: refused where there is one already."""

@@ -24,6 +24,8 @@ class Delta(NamedTuple):
     gone: frozenset[str]
     added: Mapping[str, set[Element]]
     removed: Mapping[str, set[Element]]
+    rebased: frozenset[str] = frozenset()
+    """Chains that are at another hook or priority: the kernel has to make them anew."""
 
     @property
     def is_empty(self) -> bool:
@@ -197,6 +199,11 @@ def difference(found: Found, book: Book, uncompared: frozenset[str]) -> Delta:
             removed[name] = found.sets[name].elements - wanted
     return sets._replace(
         chains=chains,
+        rebased=frozenset(
+            name
+            for name, chain in book.chains.items()
+            if name in found.chains and found.chains[name].base != chain.base
+        ),
         added={name: some for name, some in added.items() if some},
         removed={name: some for name, some in removed.items() if some},
     )
@@ -231,7 +238,7 @@ def plan(table: Table, delta: Delta, kinds: Mapping[str, Set]) -> Iterator[Opera
     for name, kind in (*delta.created.items(), *delta.replaced.items()):
         yield table.add_set(name, kind)
     for name, (existed, chain) in delta.chains.items():
-        if chain is not None and not existed:
+        if chain is not None and (not existed or name in delta.rebased):
             yield table.add_chain(name, chain.base)
     verdicts = {name for name in delta.added if kinds[name].value is VERDICT}
     for name, elements in delta.added.items():
@@ -251,7 +258,7 @@ def _take_away(table: Table, delta: Delta) -> Iterator[Operation]:
     for name, _ in existing:
         yield table.flush_chain(name)
     for name, chain in existing:
-        if chain is None:
+        if chain is None or name in delta.rebased:
             yield table.delete_chain(name)
     for name in (*delta.gone, *delta.replaced):
         yield table.delete_set(name)
