@@ -311,7 +311,10 @@ class Node:
         paths = f"CALICO_CNI_SOCKET={self.socket} CALICO_NODENAME_FILE={self.state}/nodename"
         for plugin in ("calico", "calico-ipam"):
             self._program(plugin, f"{paths} exec {sys.executable} -I {CLIENT} {plugin}")
-        self._program("mesos-cni-port-mapper", f"exec {sys.executable} {ROOT}/lab/port_mapper.py")
+        # The lab's stand-in, with an iptables that only writes down what it was asked for.
+        mapper = f"PATH={self.plugins}:$PATH exec {sys.executable} -I {ROOT}/lab/node/portmapper.py"
+        self._program("mesos-cni-port-mapper", mapper)
+        self._program("iptables", f'echo "$*" >>{self.plugins}/iptables.log')
 
     def _program(self, name: str, line: str) -> None:
         path = self.plugins / name
