@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from calico.felix.dataplane.nft.cleanup import present_tables, remove_tables
 from calico.felix.dataplane.nft.foreign import Neighbours
 from calico.felix.dataplane.nft.settings import NftSettings
 from calico.felix.dataplane.nft.tables import Tables
+from calico.netlink.nftables.transactions import Nfnetlink
 from tests.integration.nft.test_semantics import state
 from tests.integration.nft.topology import Topology
 from tests.servers.debian import unpacked
@@ -47,7 +49,7 @@ def filtered(network: Topology) -> Topology:
 
 
 def neighbours(network: Topology, proc: Path = Path("/nowhere")) -> Neighbours:
-    return Neighbours(network.netlink, SETTINGS, proc)
+    return Neighbours(Nfnetlink(network.netlink), SETTINGS, proc)
 
 
 def test_a_network_without_others_has_nothing_to_report(filtered: Topology) -> None:
@@ -117,9 +119,27 @@ def test_cleaning_up_takes_our_accepts_and_nothing_else(filtered: Topology, ipta
     watch = neighbours(filtered)
     watch.check()
     assert iptables(filtered, "-S") != before
-    assert watch.cleanup() == ["3 accepts in table ip filter chain DOCKER-USER"]
+    assert "3 accepts in table ip filter chain DOCKER-USER" in present_tables(filtered.netlink)
+    assert "3 accepts in table ip filter chain DOCKER-USER" in remove_tables(filtered.netlink)
     assert iptables(filtered, "-S") == before
-    assert watch.cleanup() == []
+    assert remove_tables(filtered.netlink) == []
+
+
+def test_felix_itself_looks_after_the_accepts(network: Topology, iptables: Callable[..., str]) -> None:
+    iptables(network, "-P", "FORWARD", "DROP")
+    network.nft("table inet firewall {\nchain i { type filter hook input priority 10; policy drop; }\n}")
+    tables = Tables(network.netlink, SETTINGS)
+    tables.apply(between(EMPTY, state()))
+    assert network.udp("one", "two", 4000)
+    assert ["table inet firewall" in line for line in tables.problems()] == [True]
+    assert tables.check() == []
+    iptables(network, "-F", "FORWARD")
+    assert not network.udp("one", "two", 4000)
+    assert tables.check() == []
+    assert network.udp("one", "two", 4000)
+    network.nft("delete", "table", "inet", "firewall")
+    tables.check()
+    assert tables.problems() == []
 
 
 @pytest.mark.parametrize(

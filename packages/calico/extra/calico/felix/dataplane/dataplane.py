@@ -43,6 +43,9 @@ class PacketFilter(Protocol):
     def check(self) -> list[str]:
         """Undo what others changed; what that was."""
 
+    def problems(self) -> list[str]:
+        """What denies though it should not: policies that cannot be rendered, tables of others that drop."""
+
 
 class Intervals(NamedTuple):
     """Seconds between two comparisons with the kernel, of each half; 0: never."""
@@ -83,13 +86,14 @@ class Dataplane:
         self._interfaces: Mapping[str, frozenset[str]] | None = None
         self._interfaces_due = self._network_due = False
         self._is_started = False
+        self._filter_states: tuple[str, ...] = ()
         self.states: tuple[str, ...] = ()
         """Complaints about the node's configuration."""
 
     @property
     def problems(self) -> tuple[str, ...]:
         """What is not as it should be at the moment."""
-        return (*self._filter_retry.problems, *self._network_retry.problems, *self.states)
+        return (*self._filter_retry.problems, *self._network_retry.problems, *self._filter_states, *self.states)
 
     @property
     def is_good(self) -> bool:
@@ -151,7 +155,15 @@ class Dataplane:
         for line in repaired:
             _log.warning("repaired what others changed %s", fields(what=line))
         self._filter_retry.succeeded()
+        self._note(tuple(self._filter.problems()))
         return Outcome(writes, len(repaired))
+
+    def _note(self, states: tuple[str, ...]) -> None:
+        """Log what the packet filter complains about, once."""
+        for line in states:
+            if line not in self._filter_states:
+                _log.warning("%s", line)
+        self._filter_states = states
 
     def _write_filter(self) -> int:
         """Hand over what is new. What was handed over is kept there, whether its write succeeds or not."""

@@ -1,8 +1,9 @@
-"""Taking away what is ours in nftables: our tables, and nothing else."""
+"""Taking away what is ours in nftables: our tables, our accepts in iptables' chains, and nothing else."""
 
 import errno
 
 from calico.felix.dataplane.nft.family import V4, V6
+from calico.felix.dataplane.nft.foreign import our_accepts
 from calico.felix.dataplane.nft.names import GUARD_TABLE
 from calico.felix.dataplane.nft.settings import NftSettings
 from calico.netlink.nftables.objects import Table
@@ -11,23 +12,25 @@ from calico.netlink.socket import Netlink
 
 
 def remove_tables(netlink: Netlink, table: str = NftSettings().table) -> list[str]:
-    """Remove felix' and the guard's tables in one transaction; their names. Raises OSError."""
+    """Remove felix' and the guard's tables and our accepts in one transaction; what it was. Raises OSError."""
     nft = Nfnetlink(netlink)
     for _ in range(_ATTEMPTS):
-        found = _present(nft, table)
+        accepts, tables = our_accepts(nft), _present(nft, table)
+        removal = [operation for one in accepts for operation in one.removal()]
         try:
-            nft.commit([one.delete() for one in found])
+            nft.commit([*removal, *(one.delete() for one in tables)])
         except OSError as error:
             if error.errno != errno.ENOENT:
                 raise
             continue
-        return [str(one) for one in found]
+        return [*map(str, accepts), *map(str, tables)]
     raise OSError(errno.EBUSY, "our tables: somebody else keeps making and removing them")
 
 
 def present_tables(netlink: Netlink, table: str = NftSettings().table) -> list[str]:
-    """The names of felix' and the guard's tables that are there. Raises OSError."""
-    return [str(one) for one in _present(Nfnetlink(netlink), table)]
+    """What `remove_tables` would remove. Raises OSError."""
+    nft = Nfnetlink(netlink)
+    return [*map(str, our_accepts(nft)), *map(str, _present(nft, table))]
 
 
 def _present(nft: Nfnetlink, table: str) -> list[Table]:

@@ -17,7 +17,6 @@ from calico.netlink.message import attribute_map, attributes, string
 from calico.netlink.nftables.expressions import DROP, counter
 from calico.netlink.nftables.objects import FORWARD, INET, INPUT, Operation, Rule, Table
 from calico.netlink.nftables.transactions import DumpedChain, DumpedRule, Nfnetlink
-from calico.netlink.socket import Netlink
 
 _MARK = "dcos-calico: allowed by policy"
 _IPTABLES = "filter"
@@ -59,8 +58,8 @@ class Neighbours:
     bridges) stays theirs to decide.
     """
 
-    def __init__(self, netlink: Netlink, settings: NftSettings, proc: Path = Path("/proc/self/net")) -> None:
-        self._nft = Nfnetlink(netlink)
+    def __init__(self, nft: Nfnetlink, settings: NftSettings, proc: Path = Path("/proc/self/net")) -> None:
+        self._nft = nft
         self._settings = settings
         self._proc = proc
         self._generation = -1
@@ -76,19 +75,6 @@ class Neighbours:
     def mended(self) -> list[str]:
         """A line for each chain that has our accepts, as of the last look."""
         return [str(one) for one in self._obstacles if one.ours_to_fix]
-
-    def cleanup(self) -> list[str]:
-        """Take our accepts out of others' chains; a line for each chain that had some."""
-        self._generation = -1
-        lines, operations = [], []
-        for chain in self._nft.chains():
-            if chain.table == _IPTABLES and chain.name in {_DOCKER_USER, _FORWARD_CHAIN}:
-                table = Table(chain.family, chain.table)
-                ours = [rule for rule in self._nft.rules(table, chain.name) if _MARK in rule.comment]
-                operations += [table.delete_rule(chain.name, rule.handle) for rule in ours]
-                lines += [f"{len(ours)} accepts in {table} chain {chain.name}"] if ours else []
-        self._nft.commit(operations)
-        return lines
 
     def _look(self) -> None:
         for _ in range(_ATTEMPTS):
@@ -157,6 +143,32 @@ class Neighbours:
                     f"drops (`{program} -S FORWARD`), workloads need an accept there"
                 )
         return lines
+
+
+class Accepts(NamedTuple):
+    """Our accepts in a chain of iptables', by the kernel's numbers."""
+
+    table: Table
+    chain: str
+    handles: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{len(self.handles)} accepts in {self.table} chain {self.chain}"
+
+    def removal(self) -> list[Operation]:
+        """What takes them out."""
+        return [self.table.delete_rule(self.chain, handle) for handle in self.handles]
+
+
+def our_accepts(nft: Nfnetlink) -> list[Accepts]:
+    """What we put into others' chains. Raises OSError."""
+    found = []
+    for chain in nft.chains():
+        if chain.table == _IPTABLES and chain.name in {_DOCKER_USER, _FORWARD_CHAIN}:
+            table = Table(chain.family, chain.table)
+            handles = tuple(rule.handle for rule in nft.rules(table, chain.name) if _MARK in rule.comment)
+            found += [Accepts(table, chain.name, handles)] if handles else []
+    return found
 
 
 def _unconditional(rule: DumpedRule) -> str:

@@ -109,6 +109,10 @@ class Rendering:
             self._interfaces = dict(interfaces)
             self._update_hosts()
 
+    def knows(self, interface: str) -> bool:
+        """Whether an interface is a workload's, or one of the host that was told."""
+        return self.workloads.has_interface(interface) or interface in self._interfaces
+
     def use_intervals(self, names: Iterable[str]) -> None:
         """Let sets be what the kernel has: one that became an interval set stays one."""
         wanted = set(names)

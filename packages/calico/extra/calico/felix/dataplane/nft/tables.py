@@ -3,12 +3,14 @@
 import errno
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from calico.felix.dataplane.nft.causes import drop_of
 from calico.felix.dataplane.nft.cleanup import remove_tables
 from calico.felix.dataplane.nft.content import Delta, Found, FoundChain, FoundSet, difference, plan
 from calico.felix.dataplane.nft.family import V4, V6
+from calico.felix.dataplane.nft.foreign import Neighbours
 from calico.felix.dataplane.nft.names import DROPS, GUARD_TABLE
 from calico.felix.dataplane.nft.rendering import Rendering
 from calico.felix.dataplane.nft.settings import NftSettings
@@ -20,6 +22,8 @@ from calico.netlink.socket import Netlink, TimeoutExpiredError
 
 _UNCOMPARED = frozenset({DROPS})
 _BROKEN = -1
+# Counters of drops, of some 65,000 that fit
+_COUNTERS = 16_000
 # Another program may write between our reading and our writing, again and again; refusals for other reasons count.
 _ATTEMPTS, _REFUSALS = 8, 2
 
@@ -83,6 +87,9 @@ class Tables:
         self._in_doubt = True
         self._generation = 0
         self._last_error: OSError = OSError()
+        self._neighbours = Neighbours(self._nft, settings)
+        self._obstacles: list[str] = []
+        self._counters = 0
         self._counts = {
             "transactions": 0,
             "messages": 0,
@@ -107,8 +114,11 @@ class Tables:
     def check(self) -> list[str]:
         """Look whether our tables are as we left them, and repair them; a line for each thing that was not.
 
-        One question to the kernel while nobody wrote to any table. Raises DataplaneError.
+        Looks after the accepts in other people's tables, too. Two questions to the kernel while nobody wrote to any
+        table. Raises DataplaneError.
         """
+        self._watch()
+        self._forget_counters()
         if self._in_doubt:
             self._write()
             return []
@@ -141,8 +151,9 @@ class Tables:
         return [line for one in differences for line in one.lines()]
 
     def problems(self) -> list[str]:
-        """What cannot be made true as it is desired, and denies instead; a line each."""
-        return sorted({line for one in self._families for line in one.rendering.problems.values()})
+        """What cannot be made true as it is desired, and denies instead; tables of others that drop; a line each."""
+        ours = {line for one in self._families for line in one.rendering.problems.values()}
+        return [*sorted(ours), *self._obstacles]
 
     def metrics(self) -> dict[str, int]:
         """Numbers of what was written and of what there is."""
@@ -161,12 +172,31 @@ class Tables:
         for one in self._families:
             dumped = self._nft.elements(one.table, DROPS)
             report += [_drops(one.rendering.family.version, element) for element in dumped]
+        self._counters = len(report)
         return sorted(report)
 
     def cleanup(self) -> list[str]:
-        """Remove our tables and the guard's; their names. What is desired is kept: `apply` brings it back."""
+        """Remove what is ours and the guard's; what it was. What is desired is kept: `apply` brings it back."""
         self._in_doubt = True
         return remove_tables(self._nft.netlink, self._settings.table)
+
+    def _watch(self) -> None:
+        """Look at the others' tables. Nothing of ours depends on it."""
+        try:
+            self._obstacles = self._neighbours.check()
+        except OSError as error:
+            self._obstacles = [f"the tables of others cannot be looked after: {error}"]
+
+    def _forget_counters(self) -> None:
+        """Where interfaces come and go for long, drop counters of those that have gone fill their set."""
+        if self._counters < _COUNTERS or self._in_doubt:
+            return
+        self._counters = 0
+        with suppress(OSError):
+            for one in self._families:
+                dumped = [dumped.element for dumped in self._nft.elements(one.table, DROPS)]
+                gone = [element for element in dumped if not one.rendering.knows(string(element.key[:16]))]
+                self._commit([*one.table.delete_elements(DROPS, gone)])
 
     def _write(self) -> Applied:
         deltas = [(one, one.book.take()) for one in self._families]
@@ -218,6 +248,7 @@ class Tables:
         if not operations:
             self._generation = generation
         self._in_doubt = False
+        self._watch()
         self._counts["repairs"] += bool(operations)
         self._counts["replacements"] += anew
         return applied._replace(repaired=True)
