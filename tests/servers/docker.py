@@ -34,6 +34,7 @@ _PACKAGES = (
     "libseccomp2",
 )
 _DEADLINE = 60.0
+_SETUP = "mount -t tmpfs tmpfs /run && mkdir -p /run/docker/plugins /run/lock"
 IMAGE = "bb"
 """The image that `Engine.start` imports: a static busybox with a shell."""
 
@@ -94,8 +95,7 @@ class Host:
             [
                 *("nsenter", f"--net={self.namespace}", "setpriv", "--pdeathsig", "KILL"),
                 *("unshare", "--mount", "--uts", "--propagation", "private", "sh", "-c"),
-                f"mount -t tmpfs tmpfs /run && mkdir -p /run/docker/plugins /run/lock && hostname {name}"
-                " && echo ready && exec sleep infinity",
+                f"{_SETUP} && hostname {name} && echo ready && exec sleep infinity",
             ],
             stdout=subprocess.PIPE,
         )

@@ -72,6 +72,10 @@ class Ipam:
         """Make a handle, named by its key, say what the blocks say; whether it was wrong and nobody changed it."""
         return release.repair_handle(self.context, key)
 
+    def annotate(self, address: str, handle: str, notes: Mapping[str, str]) -> bool:
+        """Add to what an allocation says of its holder. See release.annotate."""
+        return release.annotate(self.context, blocks.parse_address(address), handle, notes)
+
     # -- looking ---------------------------------------------------------------------------------------------------
 
     def held_by(self, handle: str) -> tuple[Held, ...]:

@@ -5,7 +5,7 @@ keeps it.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
@@ -177,6 +177,23 @@ def _release_handle_from(context: Context, view: View, handle: str, cidr: str) -
         except IndeterminateError:
             continue  # done or not, reading tells, and nobody else's addresses carry the handle
     return [blocks.address_at(cidr, ordinal) for ordinal in sorted(freed)]
+
+
+def annotate(context: Context, address: Address, handle: str, notes: Mapping[str, str]) -> bool:
+    """Add to what an address's allocation says of its holder; False when the address is not of that handle any more."""
+    view = View(context.store)
+    cidr = _find_block(context, view, context.inventory.pools(), address)
+    for _ in context.attempts(f"address {address}"):
+        block = affinity.read(view, cidr) if cidr else None
+        ordinal = blocks.ordinal_of(cidr, address) if block else 0
+        holder = _holder(block, ordinal) if block else None
+        if block is None or holder is None or holder.handle_id != handle:
+            return False
+        wanted = holder._replace(secondary={**(holder.secondary or {}), **notes})
+        changed = blocks.take(blocks.give_back(block, (ordinal,)), (ordinal,), wanted)
+        if wanted == holder or view.commit({BlockKey(cidr).path: values.write_block(changed)}):
+            return True
+    raise AssertionError("attempts end in ContentionError")
 
 
 def repair_handle(context: Context, key: str) -> bool:

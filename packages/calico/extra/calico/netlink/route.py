@@ -230,14 +230,16 @@ def veth_request(
 ) -> Request:
     """A new veth pair, both ends down; the peer is made in the namespace of a descriptor when one is given.
 
-    The kernel refuses a name that is taken with EEXIST. A MAC address that is not given is the kernel's choice.
+    The kernel refuses a name that is taken with EEXIST. A MAC address that is not given is the kernel's choice, and an
+    `mtu` of 0 too.
     """
-    far = _LINK.pack(0, 0, 0, 0, 0) + text(_IFLA_IFNAME, peer) + u32(_IFLA_MTU, mtu)
+    size = u32(_IFLA_MTU, mtu) if mtu else b""
+    far = _LINK.pack(0, 0, 0, 0, 0) + text(_IFLA_IFNAME, peer) + size
     if peer_mac:
         far += attribute(_IFLA_ADDRESS, mac_bytes(peer_mac))
     if peer_namespace >= 0:
         far += u32(_IFLA_NET_NS_FD, peer_namespace)
-    near = text(_IFLA_IFNAME, name) + u32(_IFLA_MTU, mtu)
+    near = text(_IFLA_IFNAME, name) + size
     if mac:
         near += attribute(_IFLA_ADDRESS, mac_bytes(mac))
     info = nested(
@@ -294,6 +296,12 @@ def set_link_request(
     if alias:
         payload += text(_IFLA_IFALIAS, alias)
     return Request(RTM_NEWLINK, payload)
+
+
+def adopt_link_request(name: str, alias: str) -> Request:
+    """Switch on the interface of that name and give it an alias (at most 255 bytes) by which it is known again."""
+    payload = _LINK.pack(0, 0, 0, IFF_UP, IFF_UP) + text(_IFLA_IFNAME, name) + text(_IFLA_IFALIAS, alias)
+    return Request(RTM_SETLINK, payload)
 
 
 def delete_link_request(ifindex: int) -> Request:
