@@ -126,7 +126,7 @@ class Host:
         return done
 
     def start(self, words: Sequence[str], log: Path, env: Mapping[str, str]) -> "subprocess.Popen[bytes]":
-        """Start a daemon on it, which ends with this process."""
+        """Start a daemon on it, which ends with the thread that starts it, and so with this process."""
         with log.open("ab") as file:
             return subprocess.Popen(
                 self.command("setpriv", "--pdeathsig", "KILL", *words), stdout=file, stderr=file, env=dict(env)

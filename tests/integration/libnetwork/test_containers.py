@@ -22,7 +22,7 @@ def test_a_container_is_an_endpoint_like_any_other(agent: Agent) -> None:
     assert "mtu 1420" in agent.host.ip("link", "show", endpoint.spec.interface_name)
 
     def labels() -> bool:
-        return agent.world.endpoints("a")[found["EndpointID"]].metadata.labels.get("role") == "server"
+        return bool(agent.world.endpoints("a")[found["EndpointID"]].metadata.labels.get("role") == "server")
 
     agent.wait(labels, "labels")
     assert "other" not in agent.world.endpoints("a")[found["EndpointID"]].metadata.labels

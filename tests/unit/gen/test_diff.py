@@ -42,7 +42,7 @@ def test_no_change() -> None:
     [
         (
             {"calico_network_cidr": "10.0.0.0/16"},
-            {"node": "restart", "felix": "restart"},
+            {"node": "restart", "felix": "restart", "libnetwork-plugin": "restart"},
             {"calico_network_cidr": True},
         ),
         ({"calico_vxlan_vni": 5}, {"node": "restart", "felix": "restart"}, {"calico_vxlan_vni": True}),

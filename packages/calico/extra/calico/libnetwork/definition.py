@@ -2,7 +2,7 @@
 
 In the scope `local` every engine has networks of its own, with ids of its own, and knows nothing of other nodes'. The
 registry says which networks there are in the cluster, by name, and each node which of its engine's ids stands for what.
-Everything is below `/calico/docker/v1/`:
+Everything is below `/calico/dcos-calico/v1/docker/`:
 
     network/<name>           `Entry`: what the network is, and whether it is being removed
     node/<node>/<engine id>  `Record`: the network of that id on that node
@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-REGISTRY = "/calico/docker/v1/"
+REGISTRY = "/calico/dcos-calico/v1/docker/"
 ENTRIES = f"{REGISTRY}network/"
 NODES = f"{REGISTRY}node/"
 

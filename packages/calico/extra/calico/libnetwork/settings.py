@@ -1,7 +1,6 @@
 """What the plugin is told by its environment: upstream's variables, and ours for what upstream does not have."""
 
 import re
-import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import NamedTuple
 
 from calico.datastore.settings import SettingsError
 from calico.model.formats import parse_cidr
+from calico.node import settings as node_settings
 
 NODENAME_FILE = "/var/lib/calico/nodename"
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -40,7 +40,10 @@ class PluginSettings(NamedTuple):
 
 
 def from_environment(environment: Mapping[str, str]) -> PluginSettings:
-    """The settings that `environment` holds. Raises SettingsError, which names the variable and what it may be."""
+    """The settings that `environment` holds. Raises SettingsError, which names the variable and what it may be.
+
+    Without a name for the node in it, the node's own record and detect_ip are asked.
+    """
     given = {
         name.removeprefix("CALICO_LIBNETWORK_"): value
         for name, value in environment.items()
@@ -51,7 +54,7 @@ def from_environment(environment: Mapping[str, str]) -> PluginSettings:
         raise SettingsError(f"CALICO_LIBNETWORK_NETWORK_SCOPE is {scope!r}; it is local or global")
     defaults = PluginSettings("")
     return PluginSettings(
-        node=given.get("HOSTNAME") or _node_name(),
+        node=given.get("HOSTNAME") or _node_name(environment),
         namespace=given.get("NAMESPACE", defaults.namespace),
         interface_prefix=given.get("IFPREFIX", defaults.interface_prefix),
         create_profiles=given.get("CREATE_PROFILES", "").lower() != "false",
@@ -69,12 +72,15 @@ def from_environment(environment: Mapping[str, str]) -> PluginSettings:
     )
 
 
-def _node_name() -> str:
-    """The node's name as dcos-calico-node wrote it down, else the host's."""
+def _node_name(environment: Mapping[str, str]) -> str:
+    """The node's name as dcos-calico-node wrote it down; before its first start, what it will be."""
     with suppress(OSError):
-        if name := Path(NODENAME_FILE).read_text().strip():
+        if name := Path(environment.get("CALICO_NODENAME_FILE") or NODENAME_FILE).read_text().strip():
             return name
-    return socket.gethostname().lower()
+    try:
+        return node_settings.detect_ip(environment)
+    except node_settings.SettingsError as error:
+        raise SettingsError(str(error)) from None
 
 
 def _number(name: str, given: Mapping[str, str], default: int) -> int:
