@@ -33,12 +33,13 @@ def _value(item: Item) -> Any:
 
 
 def _updates(before: Iterable[Item], after: Iterable[Item]) -> Iterator[Update]:
-    """What leads from one datastore to another."""
-    now = dict(after)
-    for key in dict(before).keys() - now.keys():
+    """What leads from one datastore to another, and no more."""
+    old, now = dict(before), dict(after)
+    for key in old.keys() - now.keys():
         yield Update(key, None, 1)
-    for item in now.items():
-        yield Update(item[0], _value(item), 1)
+    for key, document in now.items():
+        if old.get(key) != document:
+            yield Update(key, _value((key, document)), 1)
 
 
 class _Follower:

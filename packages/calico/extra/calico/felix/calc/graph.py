@@ -119,6 +119,10 @@ class Graph:
             len(self._sets),
         )
 
+    def describe(self, uid: str) -> str:
+        """What is in a set that is in use, in a user's words; the id of one that is not."""
+        return self._sets.describe(uid)
+
     def _count(self, plural: str, key: str, is_present: bool) -> None:
         if plural in self._present:
             (self._present[plural].add if is_present else self._present[plural].discard)(key)

@@ -72,6 +72,16 @@ class IpSets:
     def __len__(self) -> int:
         return len(self._sets)
 
+    def describe(self, uid: str) -> str:
+        """What is in a set, in a user's words; the id of one that is not there."""
+        found = self._sets.get(uid)
+        if found is None:
+            return uid
+        selector, protocol, port = found.definition.selector, found.definition.protocol, found.definition.port
+        shown = selector.canonical
+        shown = shown[1:-1] if shown.startswith("(") else shown
+        return f"named {protocol} port {port} of {shown}" if port else shown
+
     def set_profile(self, name: str, labels: Labels | None) -> None:
         """The labels that a profile gives; None: it is gone."""
         changes = self._index.remove_profile(name) if labels is None else self._index.set_profile(name, labels)
