@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from calico.confd import control
-from calico.confd.sessions import Protocol, SessionState, read_protocols, sessions_of
+from calico.confd.sessions import Protocol, SessionState, read_running
 from tests.servers import debian
 
 _RECIPE = Path(__file__).resolve().parents[2] / "packages/bird/buildinfo.json"
@@ -70,13 +70,13 @@ class Bird:
         self.config.write_text(text)
         self.ask("configure")
 
-    def protocols(self) -> list[Protocol]:
+    def protocols(self) -> tuple[Protocol, ...]:
         """What it runs."""
-        return read_protocols(self.socket)
+        return read_running(self.socket).protocols
 
     def sessions(self) -> dict[str, SessionState]:
         """Its BGP sessions by name."""
-        return {session.name: session for session in sessions_of(self.protocols())}
+        return {session.name: session for session in read_running(self.socket).sessions}
 
     def networks(self, arguments: str) -> set[str]:
         """The networks that `show route <arguments>` names."""

@@ -76,7 +76,7 @@ class Site:
         """A host that forwards."""
         space = self._space(name)
         run("ip", "-n", space, "link", "add", "eth0", "type", "veth", "peer", "name", name, "netns", self._bridge)
-        run("ip", "-n", self._bridge, "link", "set", name, "master", "br0", "up")
+        run("ip", "-n", self._bridge, "link", "set", "dev", name, "master", "br0", "up")
         run("ip", "-n", space, "address", "add", f"{SUBNET}.{number}/24", "dev", "eth0")
         run("ip", "-n", space, "address", "add", f"fd80::{number:x}/64", "dev", "eth0", "nodad")
         run("ip", "-n", space, "link", "set", "eth0", "up")
@@ -89,7 +89,7 @@ class Site:
         space, at = self._space(name), self.namespace(host)
         interface = f"cali{name}"
         run("ip", "-n", at, "link", "add", interface, "type", "veth", "peer", "name", "eth0", "netns", space)
-        run("ip", "-n", at, "link", "set", interface, "up")
+        run("ip", "-n", at, "link", "set", "dev", interface, "up")
         conf = f"net/ipv4/conf/{interface}"
         self._sysctl(host, f"{conf}/proxy_arp=1", f"{conf}/forwarding=1", f"net/ipv4/neigh/{interface}/proxy_delay=0")
         run("ip", "-n", at, "route", "add", f"{address}/32", "dev", interface, "scope", "link", "proto", "boot")
@@ -113,11 +113,11 @@ class Site:
 
     def cut(self, host: str) -> None:
         """Pull a host's cable."""
-        run("ip", "-n", self._bridge, "link", "set", host, "down")
+        run("ip", "-n", self._bridge, "link", "set", "dev", host, "down")
 
     def heal(self, host: str) -> None:
         """Put it back."""
-        run("ip", "-n", self._bridge, "link", "set", host, "up")
+        run("ip", "-n", self._bridge, "link", "set", "dev", host, "up")
 
     def routes(self, host: str, *words: str) -> dict[str, str]:
         """The routes of a host: what stands behind each destination."""

@@ -6,7 +6,7 @@ import pytest
 
 from calico.confd.control import ControlError, Line
 from calico.confd.health import PATIENCE, Figures, SessionLog, Standing
-from calico.confd.sessions import SessionState, next_step, parse_protocols, sessions_of
+from calico.confd.sessions import Running, SessionState, next_step, parse_protocols
 
 HEADER = Line(2002, "Name       Proto      Table      State  Since         Info")
 REPLY = [
@@ -36,7 +36,7 @@ REPLY = [
 
 
 def test_sessions_are_read() -> None:
-    mesh, outside, disabled = sessions_of(parse_protocols(REPLY))
+    mesh, outside, disabled = Running(tuple(parse_protocols(REPLY))).sessions
     assert mesh == SessionState(
         "Mesh_10_0_0_2", "10.0.0.2", 64512, 64512, "up", "2026-11-24", "Established", "", 4, 2, 3
     )
@@ -46,6 +46,22 @@ def test_sessions_are_read() -> None:
     assert "2001:db8::1 port 179" in next_step(outside)
     assert (disabled.kind, disabled.state) == ("node specific", "down")
     assert "enable Node_10_0_0_9" in next_step(disabled)
+
+
+def test_a_source_that_is_on_no_interface_is_the_reason() -> None:
+    lines = [
+        HEADER,
+        Line(1002, "Mesh_10_0_0_2 BGP        ---        start  15:35:57.031  Active        Socket: Connection closed"),
+        Line(1006, "  Description:    from 10.0.0.1"),
+        Line(1006, "  BGP state:          Active"),
+        Line(1006, "    Neighbor address: 10.0.0.2"),
+        Line(1006, "    Last error:       Socket: Connection closed"),
+    ]
+    protocols = tuple(parse_protocols(lines))
+    (found,) = Running(protocols, frozenset({"10.0.0.7"})).sessions
+    assert found.reason == "Active 10.0.0.1 is on no interface here"
+    (found,) = Running(protocols, frozenset({"10.0.0.1"})).sessions
+    assert found.reason == "Active Socket: Connection closed"
 
 
 def test_another_programs_answer_is_refused() -> None:
@@ -59,7 +75,8 @@ def test_another_programs_answer_is_refused() -> None:
         ("Socket: Connection refused", "systemctl status dcos-calico-bird there"),
         ("Socket: No route to host", "ip route get 10.0.0.2"),
         ("Socket: Connection timed out", "tcp port 179"),
-        ("Socket: Cannot assign requested address", "ip address"),
+        ("10.0.0.9 is on no interface here", "ip address"),
+        ("Socket: Connection closed", "10.0.0.2 hangs up"),
         ("Error: Bad peer AS", "in 64512 and takes 10.0.0.2 for 65001"),
         ("Received: Bad peer AS", "AS numbers"),
         ("Error: Hold timer expired", "get lost"),
@@ -116,7 +133,7 @@ def test_a_session_is_reported_once_and_again_when_its_reason_changes(caplog: py
 
 def test_figures() -> None:
     figures = Figures()
-    figures.observe(list(parse_protocols(REPLY)))
+    figures.observe(Running(tuple(parse_protocols(REPLY))))
     text = figures.registry.render()
     for line in (
         'calico_bgp_sessions{family="ipv4",type="node-to-node mesh",state="established"} 1',
@@ -125,5 +142,5 @@ def test_figures() -> None:
         'calico_bird_kernel_routes{family="ipv4"} 7',
     ):
         assert line in text.splitlines()
-    figures.observe([])
+    figures.observe(Running())
     assert "peer=" not in figures.registry.render(), "what is gone has no figures"

@@ -18,7 +18,7 @@ from calico.confd.control import SOCKET, ControlError
 from calico.confd.health import Figures, SessionLog, Standing
 from calico.confd.plan import Password, Plan, Settings, plan
 from calico.confd.render import render
-from calico.confd.sessions import SessionState, read_protocols
+from calico.confd.sessions import Running, SessionState, read_running
 from calico.daemon.log import fields
 from calico.daemon.notify import Notifier
 from calico.datastore.store import Store
@@ -28,7 +28,7 @@ from calico.model.problems import Problem
 TICK = 1.0
 RETRY, AGAIN = 1.0, 5.0
 LOOK = 10.0
-_GATHER = 0.05
+_GATHER = 0.02
 _log = logging.getLogger(__name__)
 
 
@@ -189,10 +189,10 @@ class Confd:
     def _look(self, now: float) -> None:
         """Ask BIRD how its sessions are."""
         try:
-            sessions: list[SessionState] = self.figures.observe(read_protocols(self._options.control_socket))
+            sessions: list[SessionState] = self.figures.observe(read_running(self._options.control_socket))
         except ControlError as error:
             self.figures.bird_up.set(0)
-            self.figures.observe(())
+            self.figures.observe(Running())
             self._stand(self._standing._replace(error=str(error), sessions=()))
             return
         self.figures.bird_up.set(1)

@@ -5,10 +5,10 @@ is reported once, with the cause and what to do, and once more when the cause ch
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from calico.confd.sessions import Protocol, SessionState, next_step, sessions_of
+from calico.confd.sessions import Running, SessionState, next_step
 from calico.daemon.log import fields
 from calico.daemon.metrics import Registry
 
@@ -92,9 +92,9 @@ class Figures:
         self._routes = registry.gauge("calico_bgp_routes", "Routes of a session.", ("peer", "type", "direction"))
         self._kernel = registry.gauge("calico_bird_kernel_routes", "Routes BIRD has in the kernel.", ("family",))
 
-    def observe(self, protocols: Sequence[Protocol]) -> list[SessionState]:
+    def observe(self, running: Running) -> list[SessionState]:
         """Take in what BIRD runs; its sessions."""
-        sessions = sessions_of(protocols)
+        sessions = running.sessions
         counts: dict[tuple[str, ...], float] = {}
         for session in sessions:
             key = (f"ipv{session.version}", session.kind, session.info.lower())
@@ -108,6 +108,6 @@ class Figures:
                 for direction in ("imported", "exported", "preferred")
             }
         )
-        kernels = {one.name: one.routes.get("exported", 0) for one in protocols if one.proto == "Kernel"}
+        kernels = {one.name: one.routes.get("exported", 0) for one in running.protocols if one.proto == "Kernel"}
         self._kernel.replace({(name.replace("kernel", "ipv"),): float(count) for name, count in kernels.items()})
         return sessions

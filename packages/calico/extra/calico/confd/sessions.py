@@ -9,6 +9,8 @@ from calico.confd.peering import KINDS
 
 _NAME = re.compile(r"(Global|Node|Mesh)_[0-9a-fA-F_]+")
 _ROUTES = re.compile(r"([0-9]+) (imported|filtered|exported|preferred)")
+_ADDRESS = re.compile(r"([0-9a-f.:]+)/[0-9]+ \(")
+_FROM = "from "  # how templates/bird.cfg.jinja describes a session
 _HEADER = ["name", "proto", "table", "state", "since", "info"]
 
 
@@ -74,9 +76,32 @@ class Protocol(NamedTuple):
         return {what: int(count) for count, what in _ROUTES.findall(self.details.get("Routes", ""))}
 
 
-def read_protocols(path: str) -> list[Protocol]:
-    """What the BIRD at `path` runs, in the order of its configuration; raises ControlError."""
-    return list(parse_protocols(control.ask(path, "show protocols all")))
+class Running(NamedTuple):
+    """What a BIRD runs, in the order of its configuration, and the addresses it finds on the host's interfaces."""
+
+    protocols: tuple[Protocol, ...] = ()
+    addresses: frozenset[str] = frozenset()
+
+    @property
+    def sessions(self) -> list[SessionState]:
+        """The BGP sessions."""
+        chosen = (one for one in self.protocols if one.proto == "BGP" and _NAME.fullmatch(one.name))
+        return [self._session(one) for one in chosen]
+
+    def _session(self, protocol: Protocol) -> SessionState:
+        session = _session(protocol)
+        source = protocol.details.get("Description", "").removeprefix(_FROM)
+        if source and source not in self.addresses and not session.is_established:
+            # BIRD says "Connection closed" of it, as of a neighbour that hangs up.
+            return session._replace(error=f"{source} is on no interface here")
+        return session
+
+
+def read_running(path: str) -> Running:
+    """What the BIRD at `path` runs; raises ControlError."""
+    protocols = tuple(parse_protocols(control.ask(path, "show protocols all")))
+    lines = control.ask(path, "show interfaces")
+    return Running(protocols, frozenset(found[1] for line in lines if (found := _ADDRESS.match(line.text.strip()))))
 
 
 def read_daemon(path: str) -> Daemon:
@@ -116,11 +141,6 @@ def _protocol(row: list[str], details: Mapping[str, str]) -> Iterator[Protocol]:
         yield Protocol(name, proto, state, since, info[0].strip() if info else "", details)
 
 
-def sessions_of(protocols: Iterable[Protocol]) -> list[SessionState]:
-    """The BGP sessions among `protocols`."""
-    return [_session(one) for one in protocols if one.proto == "BGP" and _NAME.fullmatch(one.name)]
-
-
 def _session(protocol: Protocol) -> SessionState:
     details, routes = protocol.details, protocol.routes
     info = details.get("BGP state") or protocol.info.partition(" ")[0]
@@ -148,6 +168,10 @@ _FILTERED = (
     "no answer from {peer}: open tcp port 179 both ways (host endpoints, cloud security groups) and check that BIRD "
     "runs there; where a password is set, both ends' must be the same"
 )
+_HANGS_UP = (
+    "{peer} hangs up: it has no peering with this node's address, or takes it for another AS than {own_as}; compare "
+    "both ends' addresses and AS numbers"
+)
 _OTHER_AS = (
     "the AS numbers do not agree: this end is in {own_as} and takes {peer} for {peer_as}; compare its configuration, "
     "BGPPeer asNumber and Node spec.bgp.asNumber"
@@ -160,9 +184,11 @@ _NEXT_STEPS = (
     ("Network unreachable", _UNREACHABLE),
     ("Connection timed out", _FILTERED),
     (
-        "Cannot assign requested address",
-        "the node's address is on no interface here: compare `calicoctl get node -o wide` with `ip address`",
+        "is on no interface here",
+        "the node's address is another one: compare `calicoctl get node -o wide` with `ip address`, then run detect_ip",
     ),
+    ("Connection closed", _HANGS_UP),
+    ("Connection reset", _HANGS_UP),
     ("Bad peer AS", _OTHER_AS),
     ("Bad BGP identifier", "both ends have the same router id: see CALICO_ROUTER_ID and the nodes' IPv4 addresses"),
     ("Hold timer expired", "packets to or from {peer} get lost: check the network between, and the load of both"),

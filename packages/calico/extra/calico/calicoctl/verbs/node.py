@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from calico.calicoctl.output.table import bordered
 from calico.calicoctl.session import Failure, Session
 from calico.confd import control
-from calico.confd.sessions import Daemon, SessionState, next_step, read_daemon, read_protocols, sessions_of
+from calico.confd.sessions import Daemon, SessionState, next_step, read_daemon, read_running
 
 PROCESSES = "/proc"
 SOCKETS = (control.SOCKET, "/run/bird/bird.ctl")
@@ -49,8 +49,7 @@ def read_status(socket: str = "") -> Status:
     felix = any(map(_is_felix, _command_lines()))
     path = socket or next((path for path in SOCKETS if os.path.exists(path)), SOCKETS[0])
     try:
-        sessions = sessions_of(read_protocols(path))
-        return Status(felix, read_daemon(path), tuple(sessions))
+        return Status(felix, read_daemon(path), tuple(read_running(path).sessions))
     except control.ControlError as error:
         is_off = not socket and not os.path.exists(BGP_FLAG) and not os.path.exists(path)
         return Status(felix, error=str(error), bgp_is_off=is_off)
