@@ -12,6 +12,7 @@ from lab.cleanup import sweep
 from lab.cluster import Cluster
 from lab.commands import Progress, add_format
 from lab.instance import LabError
+from lab.kernel import check_kernel
 from lab.plan import Counts, Node, make_plan
 
 OWNER = "DCOS_CALICO_LAB_OWNER"
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     progress = Progress()
     counts = Counts(args.masters, args.agents, args.public_agents)
     plan = make_plan(read_config(args.config), counts, args.config.parent if args.config else Path())
+    check_kernel(plan.values)
     sweep()
     cluster = Cluster.create(plan, args.name, int(os.environ.get(OWNER, "0")), say=progress)
     with cluster.alone():

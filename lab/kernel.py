@@ -1,0 +1,35 @@
+"""What a configuration asks of the kernel that all nodes of a lab share, and this one lacks."""
+
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+from lab.instance import LabError, bound
+
+_OFF = (False, "false")
+
+
+def tunnel_of(values: Mapping[str, Any]) -> str:
+    """The kind of device that the nodes' tunnels are, as `ip link` calls it; empty where Calico is off."""
+    if values.get("calico_enabled", True) in _OFF:
+        return ""
+    return "ipip" if values.get("calico_vxlan_enabled", True) in _OFF else "vxlan"
+
+
+def check_kernel(values: Mapping[str, Any]) -> None:
+    """LabError when this kernel cannot have the tunnels of a configuration; tried in a throw-away namespace."""
+    kind = tunnel_of(values)
+    if not kind or _can_have(kind):
+        return
+    switch = "calico_vxlan_enabled: " + ("true" if kind == "ipip" else "false")
+    raise LabError(
+        f"this machine's kernel lacks {kind}, which the configuration needs for its nodes' tunnels, and nodes of a lab "
+        f"share this kernel: load it (modprobe {kind}), boot a kernel that has it (Debian's linux-image-amd64), or set "
+        f"{switch}"
+    )
+
+
+def _can_have(kind: str) -> bool:
+    options = ["id", "1", "dstport", "4789"] if kind == "vxlan" else ["local", "127.0.0.1"]
+    command = ["unshare", "--net", "ip", "link", "add", "name", "probe", "type", kind, *options]
+    return subprocess.run(bound(command), capture_output=True, timeout=30, check=False).returncode == 0
