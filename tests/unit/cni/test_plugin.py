@@ -42,7 +42,11 @@ class Steps:
     def gate(self) -> Fate:
         """The fate of the next call."""
         self.count += 1
-        return self.fate if self.count - 1 == self.bad else Fate.DONE
+        if self.count - 1 == self.bad:
+            return self.fate
+        # Who is dead makes no further call, whatever Python still runs on the way out.
+        is_dead = 0 <= self.bad < self.count and self.fate in (Fate.CRASH_BEFORE, Fate.CRASH_AFTER)
+        return Fate.CRASH_BEFORE if is_dead else Fate.DONE
 
     def die_perhaps(self) -> None:
         """The same, of the kernel, whose answers are never lost."""
