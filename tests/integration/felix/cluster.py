@@ -9,7 +9,7 @@ plugin leaves it, and its WorkloadEndpoint in etcd. What a test writes is applie
 """
 
 import contextlib
-import itertools
+import json
 import os
 import signal
 import subprocess
@@ -20,9 +20,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from calico.client.errors import NotFoundError
 from calico.client.resources import Client
 from calico.datastore.etcd import Etcd, EtcdSettings
-from calico.datastore.store import put
+from calico.datastore.store import put, remove
 from calico.felix import live
 from calico.model import ipam
 from calico.model.keys import BlockKey
@@ -42,7 +43,6 @@ DEADLINE = 60.0
 _HOST_MAC = "ee:ee:ee:ee:ee:ee"
 # The link-local address that the kernel makes of that MAC address: a workload's gateway for IPv6.
 _GATEWAY6 = "fe80::ecee:eeff:feee:eeee"
-_numbers = itertools.count(1)
 
 
 class Host:
@@ -243,7 +243,8 @@ class FelixCluster:
 
         def work() -> None:
             for name in names:
-                self.client.delete(kind, name, namespace)
+                with contextlib.suppress(NotFoundError):
+                    self.client.delete(kind, name, namespace)
 
         self.router.call(work)
         self._look()
@@ -258,6 +259,10 @@ class FelixCluster:
     def put(self, key: str, value: bytes) -> None:
         """Write a key as it is."""
         self.revision = max(self.revision, self.router.call(put, self.store, key, value))
+
+    def drop(self, key: str) -> None:
+        """Delete a key, whatever stands there."""
+        self.revision = max(self.revision, self.router.call(remove, self.store, key).revision)
 
     def _look(self) -> None:
         """Side effects and deletions have revisions, too."""
@@ -315,8 +320,6 @@ class FelixCluster:
             tuple(ordinal for ordinal in range(64) if ordinal not in slots),
             tuple(attributes),
         )
-        import json
-
         self.put(BlockKey(cidr).path, json.dumps(ipam.BLOCK.encode(block)).encode())
 
     def vxlan(self, mode: str = "Always") -> None:

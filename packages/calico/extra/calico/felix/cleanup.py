@@ -39,7 +39,9 @@ def cleanup(directory: Path, prefixes: tuple[str, ...] = ("cali",), protocol: in
     sysctls = Sysctls(directory / "felix-sysctls")
     settings = sysctls.recorded() if dry_run else sysctls.restore()
     removed += _tables(dry_run)
-    removed += [f"the setting net.{one.path.replace('/', '.')}, which was {one.value}" for one in settings]
+    # The device's own settings go with it.
+    kept = [one for one in settings if f"/{VXLAN_DEVICE}/" not in one.path]
+    removed += [f"the setting net.{one.path.replace('/', '.')}, which was {one.value}" for one in kept]
     return removed
 
 

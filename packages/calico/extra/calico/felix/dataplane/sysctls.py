@@ -83,8 +83,9 @@ class Sysctls:
         return problems
 
     def recorded(self) -> list[Setting]:
-        """What `restore` would put back."""
-        return [Setting(path, before) for path, before, ours in self._lines() if self.read(path) == ours]
+        """What `restore` would put back, in its order."""
+        lines = reversed(list(self._lines()))
+        return [Setting(path, before) for path, before, ours in lines if self.read(path) == ours]
 
     def restore(self) -> list[Setting]:
         """Put back what is still as it was set, latest first; what was put back. The record is gone then."""
