@@ -56,7 +56,7 @@ UNITS = (
         ROLES,
         # Once felix has replaced the guard's table, starting it again does nothing.
         {"calico": "nothing"},
-        {_NODE_ENV: "restart"},
+        {},
     ),
     Unit(
         "dcos-etcd.service",
