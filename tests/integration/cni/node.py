@@ -60,11 +60,12 @@ class Done(NamedTuple):
 class Space:
     """A network namespace of this test run's; what an earlier run left under the name goes first."""
 
-    def __init__(self, name: str) -> None:
-        self.name = f"cnit-{os.getpid()}-{name}"
+    def __init__(self, name: str, existing: str = "") -> None:
+        self.name = existing or f"cnit-{os.getpid()}-{name}"
         self.path = f"/run/netns/{self.name}"
-        ip("netns", "add", self.name)
-        ip("-n", self.name, "link", "set", "lo", "up")
+        if not existing:
+            ip("netns", "add", self.name)
+            ip("-n", self.name, "link", "set", "lo", "up")
 
     @property
     def prefix(self) -> tuple[str, ...]:
@@ -121,7 +122,7 @@ class Node:
 
     def __init__(self, directory: Path, name: str = "10.0.0.5", space: Space | None = None, url: str = "") -> None:
         self.name, self.directory = name, directory
-        self.space = space or _uplinked(Space(f"node-{name}"), name)
+        self.space = _uplinked(space or Space(f"node-{name}"), name)
         self.cluster: Cluster | None = None
         self.state = directory / "state"
         self.socket = directory / "cni.sock"
