@@ -1,18 +1,18 @@
 """Felix' configuration: sources, which of them wins, types, `none`, unknown names, and what a change asks."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from calico.datastore.syncer import Update
+from calico.felix.calc.inputs import decode
+from calico.felix.config import page
 from calico.felix.config.kinds import ProtoPort
 from calico.felix.config.parameters import BY_NAME, PARAMETERS, Effect
 from calico.felix.config.resolve import Resolved, differing, effect, resolve
 from calico.felix.config.settings import Settings
 from calico.felix.config.sources import (
-    DECODERS,
     ConfigError,
     Given,
     Source,
@@ -23,7 +23,7 @@ from calico.felix.config.sources import (
     from_resources,
     parse_file,
 )
-from calico.felix.config.tracker import Tracker
+from calico.felix.configuration import DECODERS, Configuration
 from calico.model.felixconfiguration import SPEC, item_name
 from tests.unit.felix.documents import Item, node, resource, stored
 
@@ -120,8 +120,8 @@ def test_every_type_has_a_value_that_is_taken_and_one_that_is_not() -> None:
     parsers = {BY_NAME[name.lower()].parse for name, *_ in GOOD} & {BY_NAME[name.lower()].parse for name, *_ in BAD}
     unseen = {parameter.name for parameter in PARAMETERS if parameter.field and parameter.parse not in parsers}
     anything = {parameter.name for parameter in PARAMETERS if parameter.parse is BY_NAME["logprefix"].parse}
-    numbers = {"MaxIpsetSize", "VXLANMTU", "IpInIpMtu", "DeviceRouteProtocol", "VXLANPort"}
-    words = {"IptablesFilterAllowAction", "IptablesMangleAllowAction", "ChainInsertMode"}
+    numbers = {"VXLANMTU", "IpInIpMtu", "DeviceRouteProtocol", "VXLANPort"}
+    words = {"ChainInsertMode"}
     assert unseen - anything - numbers - words == set()
 
 
@@ -283,33 +283,39 @@ def test_the_effect_of_a_change() -> None:
     assert [one.name for one in differing(start, start._replace(vxlan_port=1))] == ["VXLANPort"]
 
 
-def _update(item: Item, decoded: Any) -> Update:
-    return Update(item[0], decoded, 1)
+def _put(configuration: Configuration, item: Item, decoder: Any) -> bool:
+    return configuration.update(Update(item[0], decoder(item[0], stored(item[1]), 1), 1))
 
 
-def test_the_tracker_follows_the_resources_of_its_node() -> None:
-    from calico.felix.calc.inputs import decode
-
-    tracker = Tracker([_given(VXLANVNI="7")], "A")
-    assert tracker.hostname == "a"
-    assert not tracker.is_ready
-    theirs, everyone = _felix("node.b", vxlanMTU=2), _felix(vxlanMTU=1300, vxlanVNI=8)
-    assert tracker.update([_update(everyone, decode_felix_configuration(everyone[0], stored(everyone[1])))])
-    assert not tracker.update([_update(theirs, decode_felix_configuration(theirs[0], stored(theirs[1])))])
-    assert tracker.resolved().settings == Settings("a", vxlan_vni=7, vxlan_mtu=1300)
-    mine = _felix("node.a", vxlanMTU=1400)
-    tracker.update([_update(mine, decode_felix_configuration(mine[0], stored(mine[1])))])
+def test_the_configuration_follows_the_resources_of_its_node() -> None:
+    configuration = Configuration([_given(VXLANVNI="7")], "A")
+    assert configuration.hostname == "a"
+    assert not configuration.is_ready
+    mine, theirs = _felix("node.a", vxlanMTU=1400), _felix("node.b", vxlanMTU=2)
+    assert _put(configuration, _felix(vxlanMTU=1300, vxlanVNI=8), decode_felix_configuration)
+    assert not _put(configuration, theirs, decode_felix_configuration)
+    assert configuration.resolve().settings == Settings("a", vxlan_vni=7, vxlan_mtu=1300)
+    _put(configuration, mine, decode_felix_configuration)
     own = node("a", "10.0.0.1/24", "10.9.0.1")
-    tracker.update([_update(own, decode(own[0], stored(own[1])))])
-    assert tracker.resolved().settings == Settings("a", vxlan_vni=7, vxlan_mtu=1400, vxlan_tunnel_address="10.9.0.1")
-    tracker.update([Update(mine[0], None, 2), Update(own[0], None, 2)])
-    assert tracker.resolved().settings == Settings("a", vxlan_vni=7, vxlan_mtu=1300)
+    _put(configuration, own, decode)
+    expected = Settings("a", vxlan_vni=7, vxlan_mtu=1400, vxlan_tunnel_address="10.9.0.1")
+    assert configuration.resolve().settings == expected
+    configuration.update(Update(mine[0], None, 2))
+    configuration.update(Update(own[0], None, 2))
+    assert configuration.resolve().settings == Settings("a", vxlan_vni=7, vxlan_mtu=1300)
 
 
 @pytest.mark.parametrize(("value", "ready"), [(True, True), (False, False), (None, False)])
 def test_the_datastore_says_whether_it_is_ready(value: bool | None, ready: bool) -> None:
     key, document = resource("ClusterInformation", "default", {"clusterGUID": "abc", "datastoreReady": value})
-    tracker = Tracker([], "a")
-    tracker.update([Update(key, decode_cluster_information(key, json.dumps(document).encode()), 1)])
-    assert tracker.is_ready is ready
-    assert tracker.resolved().settings.cluster_guid == "abc"
+    configuration = Configuration([], "a")
+    _put(configuration, (key, document), decode_cluster_information)
+    assert configuration.is_ready is ready
+    assert configuration.resolve().settings.cluster_guid == "abc"
+
+
+def test_the_reference_page_is_the_tables() -> None:
+    root = Path(__file__).resolve().parents[3]
+    said = "run: python -m calico.felix.config.page > docs/reference/felix.md"
+    assert (root / "docs/reference/felix.md").read_text() == page.markdown(), said
+    assert page.MEANINGS.keys() == {parameter.name for parameter in PARAMETERS if parameter.field}

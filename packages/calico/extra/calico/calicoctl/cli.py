@@ -189,6 +189,24 @@ def _migrate(parser: argparse.ArgumentParser) -> None:
     _dry_run(parser)
 
 
+def _trace(parser: argparse.ArgumentParser) -> None:
+    what = "a workload endpoint's name, an address, or a node's name"
+    parser.add_argument("source", metavar="SOURCE", help=what)
+    parser.add_argument("destination", metavar="DESTINATION", help=what)
+    parser.add_argument("-p", "--protocol", default="tcp", help="tcp (default), udp, sctp, icmp, icmpv6 or a number")
+    parser.add_argument("--port", type=int, default=0, help="the destination's port")
+    parser.add_argument("--source-port", type=int, default=40000, help="the source's port (default 40000)")
+    parser.add_argument("--icmp-type", type=int, default=8, help="with icmp and icmpv6 (default 8)")
+    parser.add_argument("--icmp-code", type=int, default=0, help="with icmp and icmpv6 (default 0)")
+    text = "the interface that leads to other nodes (default: the one that host endpoints name)"
+    parser.add_argument("--interface", default="", metavar="NAME", help=text)
+    parser.add_argument("--verbose", action="store_true", help="every rule that was asked, not only what decided")
+    parser.add_argument("--live", action="store_true", help="what this node's felix has dropped so far, too")
+    parser.add_argument("-o", "--output", default="table", choices=("table", "json"))
+    _config(parser)
+    _namespace(parser)
+
+
 def _completion(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=("bash",))
 
@@ -217,6 +235,9 @@ COMMANDS = {
     ),
     "pool migrate": Command(
         "move from one pool to another", _migrate, "pool migrate 172.29.0.0/16 172.30.0.0/16", "pool"
+    ),
+    "policy trace": Command(
+        "tell which policy decides about a connection", _trace, "policy trace web-1 172.29.0.9 --port 5432", "policy"
     ),
     "explain": Command("list the members of a kind", _explain, "explain gnp.spec.ingress", "explain"),
     "version": Command("show the versions of this client and of the cluster", _config, "version", "version"),

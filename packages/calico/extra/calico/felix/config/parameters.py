@@ -45,7 +45,7 @@ class Parameter(NamedTuple):
 
 
 _DEFAULTS = Settings()
-_PORT, _COUNT = kinds.between(0, 65535), kinds.between(0, 1 << 31)
+_PORT = kinds.between(0, 65535)
 _MTU = kinds.between(68, 65535)
 _LEVEL = kinds.one_of("DEBUG", "INFO", "WARNING", "ERROR", "FATAL")
 
@@ -83,15 +83,12 @@ _USED = (
     _flag("RemoveExternalRoutes", "remove_external_routes"),
     _seconds("IptablesRefreshInterval", "iptables_refresh_interval"),
     _seconds("IpsetsRefreshInterval", "ipsets_refresh_interval"),
-    _number("MaxIpsetSize", "max_ipset_size", _COUNT),
     _seconds("NetlinkTimeoutSecs", "netlink_timeout", Effect.RESTART),
     Parameter("OpenstackRegion", "openstack_region", kinds.matching(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", "a region")),
     _list("InterfacePrefix", "interface_prefixes", kinds.interfaces, required=True, non_zero=True),
     _list("InterfaceExclude", "interface_exclude", kinds.excluded),
     _word("ChainInsertMode", "chain_insert_mode", "insert", "append"),
     _word("DefaultEndpointToHostAction", "default_endpoint_to_host_action", "DROP", "RETURN", "ACCEPT"),
-    _word("IptablesFilterAllowAction", "filter_allow_action", "ACCEPT", "RETURN"),
-    _word("IptablesMangleAllowAction", "mangle_allow_action", "ACCEPT", "RETURN"),
     Parameter("LogPrefix", "log_prefix"),
     _told("LogSeverityScreen", "log_severity_screen", _LEVEL),
     _flag("VXLANEnabled", "vxlan_enabled"),
@@ -103,10 +100,10 @@ _USED = (
     _flag("IpInIpEnabled", "ipip_enabled"),
     _number("IpInIpMtu", "ipip_mtu", _MTU, non_zero=True),
     _told("IpInIpTunnelAddr", "ipip_tunnel_address", kinds.ipv4),
-    _seconds("ReportingIntervalSecs", "reporting_interval"),
-    _seconds("ReportingTTLSecs", "reporting_ttl"),
+    _seconds("ReportingIntervalSecs", "reporting_interval", Effect.RESTART),
+    _seconds("ReportingTTLSecs", "reporting_ttl", Effect.RESTART),
     _flag("EndpointReportingEnabled", "endpoint_reporting_enabled"),
-    _seconds("EndpointReportingDelaySecs", "endpoint_reporting_delay"),
+    _seconds("EndpointReportingDelaySecs", "endpoint_reporting_delay", Effect.RESTART),
     Parameter("IptablesMarkMask", "mark_mask", kinds.mark_mask, zero=0, required=True, non_zero=True),
     _flag("DisableConntrackInvalidCheck", "disable_conntrack_invalid_check"),
     _flag("HealthEnabled", "health_enabled"),
@@ -129,7 +126,6 @@ _USED = (
     _told("CalicoVersion", "calico_version"),
     _list("ExternalNodesCIDRList", "external_nodes", kinds.networks4, required=True),
     Parameter("RouteSource", "route_source", kinds.one_of("WorkloadIPs", "CalicoIPAM"), non_zero=True),
-    _flag("DebugDisableLogDropping", "debug_disable_log_dropping"),
     _seconds("DebugSimulateCalcGraphHangAfter", "debug_simulate_calc_graph_hang_after", Effect.RESTART),
     _seconds("DebugSimulateDataplaneHangAfter", "debug_simulate_dataplane_hang_after", Effect.RESTART),
 )
@@ -140,6 +136,7 @@ _IGNORED_LOCAL = """
 """
 _IGNORED = """
     UseInternalDataplaneDriver DataplaneDriver IgnoreLooseRPF IptablesBackend IptablesPostWriteCheckIntervalSecs
+    IptablesFilterAllowAction IptablesMangleAllowAction MaxIpsetSize DebugDisableLogDropping
     IptablesLockFilePath IptablesLockTimeoutSecs IptablesLockProbeIntervalMillis XDPRefreshInterval MetadataAddr
     MetadataPort LogFilePath LogSeverityFile LogSeveritySys PrometheusGoMetricsEnabled PrometheusProcessMetricsEnabled
     KubeNodePortRanges UsageReportingEnabled UsageReportingInitialDelaySecs UsageReportingIntervalSecs

@@ -23,15 +23,12 @@ class Settings(NamedTuple):
     remove_external_routes: bool = True
     iptables_refresh_interval: float = 90.0
     ipsets_refresh_interval: float = 10.0
-    max_ipset_size: int = 1048576
     netlink_timeout: float = 10.0
     openstack_region: str = ""
     interface_prefixes: tuple[str, ...] = ("cali",)
     interface_exclude: tuple[str, ...] = ("^kube\\-ipvs0$",)
     chain_insert_mode: Literal["insert", "append"] = "insert"
     default_endpoint_to_host_action: Literal["DROP", "RETURN", "ACCEPT"] = "DROP"
-    filter_allow_action: Literal["ACCEPT", "RETURN"] = "ACCEPT"
-    mangle_allow_action: Literal["ACCEPT", "RETURN"] = "ACCEPT"
     log_prefix: str = "calico-packet"
     log_severity_screen: str = "INFO"
     vxlan_enabled: bool = False
@@ -65,6 +62,5 @@ class Settings(NamedTuple):
     calico_version: str = ""
     external_nodes: tuple[str, ...] = ()
     route_source: Literal["CalicoIPAM", "WorkloadIPs"] = "CalicoIPAM"
-    debug_disable_log_dropping: bool = False
     debug_simulate_calc_graph_hang_after: float = 0.0
     debug_simulate_dataplane_hang_after: float = 0.0

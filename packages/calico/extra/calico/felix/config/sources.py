@@ -13,10 +13,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from calico.datastore.syncer import Decoder
 from calico.felix.calc.inputs import Node
 from calico.model import felixconfiguration
-from calico.model.keys import ResourceKey, list_prefix
+from calico.model.keys import ResourceKey
 from calico.model.problems import Report
 
 DEFAULT_FILE = "/etc/calico/felix.cfg"
@@ -144,10 +143,3 @@ def of_node(node: Node | None) -> ResourceItems | None:
         ("IpInIpTunnelAddr", node.ipip_address),
     )
     return ResourceItems(tuple(Given(name, value, f"Node({node.name})") for name, value in values if value))
-
-
-DECODERS: Mapping[str, Decoder] = {
-    list_prefix("FelixConfiguration"): decode_felix_configuration,
-    list_prefix("ClusterInformation"): decode_cluster_information,
-}
-"""The prefixes of the configuration and their decoders, as `Syncer` takes them."""

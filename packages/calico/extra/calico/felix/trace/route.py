@@ -47,11 +47,11 @@ def trace(
     device = ""
     if here in views:
         view = views[here]
-        device = _device(view, packet.destination)
+        device = device_to(view, packet.destination)
         stages = follow(view, packet, source.stop, Stop(interface=device or uplinks[here]))
         packet = _masqueraded(view, packet) if source.workload else packet
     if there in views and not (stages and stages[-1].verdict == "deny"):
-        came = device or (_device(views[there], packet.source) if here not in views else "") or uplinks[there]
+        came = device or (device_to(views[there], packet.source) if here not in views else "") or uplinks[there]
         inner = _without_floating(packet, destination, views)
         stages += follow(views[there], inner, Stop(interface=came), destination.stop)
     return _told(packet, stages)
@@ -68,7 +68,7 @@ def _told(packet: Packet, stages: list[Stage]) -> Trace:
     return Trace(packet, tuple(stages), "allow", why or "nothing stands in its way")
 
 
-def _device(view: View, address: str) -> str:
+def device_to(view: View, address: str) -> str:
     """The tunnel that leads from a node to an address; empty where none does."""
     route = _route_to(view, address)
     if route is None or route.kind != "remote-workload" or route.same_subnet:
