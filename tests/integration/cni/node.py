@@ -86,7 +86,8 @@ class Space:
 
     def reaches(self, other: "Space", address: str) -> bool:
         """Whether a TCP connection from here comes to another namespace at an address of its."""
-        listener = other.run(lambda: socket.create_server((address, 0)))
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        listener = other.run(lambda: socket.create_server((address, 0), family=family))
         with listener:
             port = listener.getsockname()[1]
             try:
@@ -107,14 +108,13 @@ def sweep() -> None:
             subprocess.run(["ip", "netns", "delete", name[0]], capture_output=True, check=False, timeout=20)
 
 
-def _uplinked(space: Space, address: str) -> Space:
-    """A namespace with an interface to nowhere: the kernel answers for 169.254.1.1 only where it knows a way there."""
+def _uplink(space: Space, address: str) -> None:
+    """An interface to nowhere: the kernel answers for 169.254.1.1 only where it knows a way there."""
     space.ip("link", "add", "eth0", "type", "veth", "peer", "name", "wire")
     space.ip("link", "set", "wire", "up")
     space.ip("link", "set", "eth0", "up")
     space.ip("address", "add", f"{address}/24", "dev", "eth0")
     space.ip("route", "add", "default", "dev", "eth0")
-    return space
 
 
 class Node:
@@ -122,7 +122,9 @@ class Node:
 
     def __init__(self, directory: Path, name: str = "10.0.0.5", space: Space | None = None, url: str = "") -> None:
         self.name, self.directory = name, directory
-        self.space = _uplinked(space or Space(f"node-{name}"), name)
+        self.space = space or Space(f"node-{name}")
+        if not url:  # a second node of the namespace finds it prepared
+            _uplink(self.space, name)
         self.cluster: Cluster | None = None
         self.state = directory / "state"
         self.socket = directory / "cni.sock"

@@ -1,10 +1,14 @@
 """Containers on one node: they get addresses, reach each other, and leave nothing behind."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
-from tests.integration.cni.node import Node
+from calico.cni.conf import VERSIONS
+from tests.integration.cni.node import Node, eventually
+from tests.servers import debian
 
 ID1 = "0a1b2c3d-1111-4222-8333-444455556666"
 ID2 = "9f8e7d6c-aaaa-4bbb-8ccc-ddddeeeeffff"
@@ -64,3 +68,71 @@ def test_add_and_del_twice(node: Node, is_agent_there: bool) -> None:
     assert not node.endpoints()
     assert not node.handles()
     assert not node.interfaces()
+
+
+def test_both_families(bare_node: Node) -> None:
+    node = bare_node
+    node.space.ip("-6", "address", "add", "fd99::5/64", "dev", "eth0", "nodad")
+    node.space.ip("-6", "route", "add", "default", "dev", "eth0")
+    # IPv6 is forwarded by the whole host or not at all; that is felix' setting.
+    node.space.run(lambda: Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1"))
+    node.start_agent(FELIX_IPV6SUPPORT="true", CALICO_IPV6POOL_CIDR="fd12:3456::/64")
+    eventually((node.state / "nodename").exists, "start-up ends")
+    conf = node.conf(ipam={"type": "calico-ipam", "assign_ipv6": "true"})
+    spaces = {ID1: node.container("a"), ID2: node.container("b")}
+    added = {container: node.call("ADD", container, space.path, conf) for container, space in spaces.items()}
+    assert [one.status for one in added.values()] == [0, 0], added
+    addresses = [one["address"].rpartition("/")[0] for one in added[ID2].document["ips"]]
+    assert [one["version"] for one in added[ID2].document["ips"]] == ["4", "6"]
+    assert addresses[1].startswith("fd12:3456:")
+    for address in addresses:
+        assert spaces[ID1].reaches(spaces[ID2], address)
+    for container, space in spaces.items():
+        assert node.call("CHECK", container, space.path, {**conf, "cniVersion": "0.4.0"}).status == 0
+        assert node.call("DEL", container, space.path, conf).status == 0
+    assert not node.handles()
+    assert not node.interfaces()
+
+
+def test_another_ipam_plugin_is_called_by_the_plugins_own_process(node: Node) -> None:
+    host_local = debian.unpacked("containernetworking-plugins") / "usr/lib/cni/host-local"
+    shutil.copy(host_local, node.plugins / "host-local")
+    ipam = {"type": "host-local", "subnet": "10.77.0.0/24", "dataDir": str(node.directory / "host-local")}
+    space, conf = node.container("a"), node.conf(ipam=ipam)
+    added = node.call("ADD", ID1, space.path, conf)
+    assert (added.status, added.address) == (0, "10.77.0.2/32"), added
+    assert not node.handles()
+    assert node.call("DEL", ID1, space.path, conf).status == 0
+    assert not node.endpoints()
+    assert list((node.directory / "host-local/calico").glob("10.77.*")) == []
+
+
+def test_calico_ipam_by_itself(node: Node) -> None:
+    conf = node.conf(name="other", type="bridge")
+    added = node.call("ADD", ID1, "/run/netns/none", conf, plugin="calico-ipam", CNI_ARGS="IP=172.29.5.5")
+    assert added.document == {"cniVersion": "0.3.1", "ips": [{"version": "4", "address": "172.29.5.5/32"}], "dns": {}}
+    taken = node.call("ADD", ID2, "/run/netns/none", conf, plugin="calico-ipam", CNI_ARGS="IP=172.29.5.5")
+    assert taken.document["msg"] == "resource already exists: 172.29.5.5"
+    assert node.handles() == {f"other.{ID1}"}
+    for container in (ID1, ID1, ID2):
+        assert node.call("DEL", container, "", conf, plugin="calico-ipam").status == 0
+    assert not node.handles()
+
+
+def test_twenty_at_once(node: Node) -> None:
+    spaces = {f"{number:08x}-cafe": node.container(f"c{number}") for number in range(20)}
+    processes = [node.begin("ADD", container, space.path) for container, space in spaces.items()]
+    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    addresses = {json.loads(output)["ips"][0]["address"] for output in outputs}
+    assert len(addresses) == 20
+    assert len(node.endpoints()) == len(node.interfaces()) == 20
+    processes = [node.begin("DEL", container, space.path) for container, space in spaces.items()]
+    assert [process.wait(60) for process in processes] == [0] * 20
+    assert not node.endpoints()
+    assert not node.handles()
+    assert not node.interfaces()
+
+
+def test_version(node: Node) -> None:
+    answer = node.call("VERSION", "", "", {"cniVersion": "1.0.0"}).document
+    assert answer == {"cniVersion": "1.0.0", "supportedVersions": list(VERSIONS)}

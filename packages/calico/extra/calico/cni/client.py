@@ -60,8 +60,11 @@ def ask_agent(plugin: str, stdin: bytes) -> "tuple[int, bytes] | None":
     agent.settimeout(_DEADLINE)
     try:
         agent.connect(posix.environ.get(b"CALICO_CNI_SOCKET", SOCKET))
-        agent.sendmsg([head], rights)
-        agent.sendall(environment + stdin)
+        try:
+            agent.sendmsg([head], rights)
+            agent.sendall(environment + stdin)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it has answered already, without hearing all of it: there is a crowd
         return read_answer(agent)
     except TimeoutError:
         # It may still be at it, so doing the same here would be two at once.
@@ -87,8 +90,11 @@ def open_namespace(path: bytes) -> int:
 def read_answer(agent: "_socket.socket") -> "tuple[int, bytes] | None":
     """The agent's answer; None for one that is not whole."""
     received = b""
-    while part := agent.recv(1 << 16):
-        received += part
+    try:
+        while part := agent.recv(1 << 16):
+            received += part
+    except ConnectionResetError:
+        pass  # what was sent before is here
     head, _, output = received.partition(b"\n")
     status, _, length = head.partition(b" ")
     if not length.isdigit() or int(length) != len(output) or status == b"decline":

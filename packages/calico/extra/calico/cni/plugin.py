@@ -286,7 +286,8 @@ class Plugin:
             return self._assign(call, node)
         if self._delegate is None:
             raise CniError(f"ipam.type {call.conf.ipam.type!r}: must be {IPAM_TYPE}", BAD_CONFIG)
-        return self._delegate.add(call)
+        # Whatever network the other plugin's addresses are of, an endpoint has them alone.
+        return tuple(_single(address.partition("/")[0]) for address in self._delegate.add(call))
 
     def _release(self, call: Call) -> None:
         if call.conf.ipam.type in (IPAM_TYPE, ""):
