@@ -109,12 +109,11 @@ def sweep() -> None:
 
 
 def _uplink(space: Space, address: str) -> None:
-    """An interface to nowhere: the kernel answers for 169.254.1.1 only where it knows a way there."""
+    """An interface to nowhere, and no default route: containers must not need one."""
     space.ip("link", "add", "eth0", "type", "veth", "peer", "name", "wire")
     space.ip("link", "set", "wire", "up")
     space.ip("link", "set", "eth0", "up")
     space.ip("address", "add", f"{address}/24", "dev", "eth0")
-    space.ip("route", "add", "default", "dev", "eth0")
 
 
 class Node:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from calico.cni.conf import VERSIONS
+from calico.ipam.check import check
+from calico.ipam.snapshot import take_snapshot
 from tests.integration.cni.node import Node, eventually
 from tests.servers import debian
 
@@ -114,6 +116,8 @@ def test_calico_ipam_by_itself(node: Node) -> None:
     taken = node.call("ADD", ID2, "/run/netns/none", conf, plugin="calico-ipam", CNI_ARGS="IP=172.29.5.5")
     assert taken.document["msg"] == "resource already exists: 172.29.5.5"
     assert node.handles() == {f"other.{ID1}"}
+    report = node.with_store(lambda store: check(take_snapshot(store)))
+    assert {str(one.use) for one in report.allocations} == {"tunnel", "unknown"}
     for container in (ID1, ID1, ID2):
         assert node.call("DEL", container, "", conf, plugin="calico-ipam").status == 0
     assert not node.handles()

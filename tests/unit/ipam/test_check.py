@@ -324,3 +324,12 @@ def test_who_holds_an_address() -> None:
             ipam.holder_of(address)
     with pytest.raises(NotFoundError, match=r"calico\.nobody"):
         ipam.held_by("calico.nobody")
+
+
+def test_an_address_of_another_cni_plugin_is_left_alone() -> None:
+    """It has no endpoint to be found by, ever."""
+    store = small_cluster("a")
+    notes = {"node": "a", "plugin": "bridge"}
+    ipam_of(store).auto_assign(Request("a", ipv4=1, handle="other.c1", attributes=notes))
+    (found,) = check(take_snapshot(store)).allocations
+    assert (found.use, found.reason) == (Use.UNKNOWN, "given to the CNI plugin bridge, which writes no endpoint")

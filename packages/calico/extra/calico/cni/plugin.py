@@ -23,6 +23,7 @@ from calico.datastore.errors import DatastoreError
 from calico.datastore.store import Store, listing
 from calico.ipam.allocator import Ipam
 from calico.ipam.assign import Request
+from calico.ipam.check import FOREIGN_PLUGIN
 from calico.ipam.errors import AlreadyAllocatedError, IpamError
 from calico.ipam.errors import NotFoundError as NotAllocatedError
 from calico.ipam.inventory import Inventory
@@ -39,6 +40,7 @@ from calico.netlink.message import NetlinkError
 log = logging.getLogger(__name__)
 
 ORCHESTRATOR = "cni"
+CALICO_TYPE = "calico"
 _NAMESPACE = "default"
 _ATTEMPTS = 10
 
@@ -261,6 +263,7 @@ class Plugin:
                 self._delete(gone, node)
         for container in self._leftover_containers(call, node) - valid:
             gone = call._replace(attachment=Attachment(container, ""))
+            veth.detach(container, _owner(gone.attachment))
             self._release(gone)
             log.info("released what was left behind %s", _said(gone))
 
@@ -297,7 +300,7 @@ class Plugin:
 
     def _assign(self, call: Call, node: str) -> tuple[str, ...]:
         """The container's addresses: those its handle holds since an earlier ADD, or new ones."""
-        handle, notes = _handle(call), {"node": node}
+        handle, notes = _handle(call), _notes(call, node)
         ipam = call.conf.ipam
         with self._allocating:  # on one node all want the same block
             if address := call.arguments.get("IP"):
@@ -386,6 +389,11 @@ def _namespace(call: Call) -> str:
 
 def _handle(call: Call) -> str:
     return f"{call.conf.name}.{call.attachment.container_id}"
+
+
+def _notes(call: Call, node: str) -> dict[str, str]:
+    """What an allocation says of its holder. An address for another plugin names it: no endpoint will have it."""
+    return {"node": node} if call.conf.type in (CALICO_TYPE, "") else {"node": node, FOREIGN_PLUGIN: call.conf.type}
 
 
 def _owner(attachment: Attachment) -> str:

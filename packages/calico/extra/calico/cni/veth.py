@@ -1,7 +1,8 @@
 """A container's interface: a veth pair, one end in the container, the other, `cali...`, on the host.
 
-The container has its address alone on its link and sends everything to 169.254.1.1, which the host's end answers for
-(proxy ARP). The host's end carries in its alias whose it is, so that what is taken away is never another's.
+The container has its address alone on its link and sends everything to 169.254.1.1, which stands for the host's end: it
+has that one's MAC address in its neighbour table, and the host answers for it (proxy ARP) as well. The host's end
+carries in its alias whose it is, so that what is taken away is never another's.
 """
 
 import errno
@@ -194,7 +195,10 @@ def _requests(index: int, addresses: Sequence[Address], gateway: Address) -> lis
     requests = [route.address_request(route.InterfaceAddress(index, one, one.max_prefixlen)) for one in addresses]
     if gateway.version == 4:
         on_link = route.Route(ip_network(gateway), index, scope=route.SCOPE_LINK)
-        return [*requests, route.route_request(on_link), route.route_request(route.Route(_DEFAULT4, index, gateway))]
+        # Proxy ARP answers only where the host knows a way to the gateway, such as a default route. This needs none.
+        neighbour = route.neighbour_request(route.Neighbour(index, gateway, HOST_MAC))
+        default = route.route_request(route.Route(_DEFAULT4, index, gateway))
+        return [*requests, route.route_request(on_link), neighbour, default]
     return [*requests, route.route_request(route.Route(_DEFAULT6, index, gateway))]
 
 

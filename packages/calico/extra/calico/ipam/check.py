@@ -22,6 +22,9 @@ from calico.model.ipam import AllocationAttribute, Block
 from calico.model.keys import AffinityKey, BlockKey, HandleKey, parse_key
 from calico.model.resource import Resource
 
+FOREIGN_PLUGIN = "plugin"
+"""The note by which an address names the CNI plugin it was given to, where that is not ours."""
+
 
 class Use(StrEnum):
     """What an allocated address is for."""
@@ -150,6 +153,8 @@ def _use(world: _World, address: str, holder: AllocationAttribute) -> tuple[Use,
     if holder.handle_id == blocks.RESERVED_HANDLE:
         return Use.RESERVED, "reserved by Windows"
     notes = holder.secondary or {}
+    if plugin := notes.get(FOREIGN_PLUGIN):
+        return Use.UNKNOWN, f"given to the CNI plugin {plugin}, which writes no endpoint"
     if node := notes.get("node"):
         if node not in world.nodes:
             return Use.LEAKED, f"Node({node}) does not exist"

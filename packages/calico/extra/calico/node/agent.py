@@ -89,22 +89,38 @@ class Agent:
         self.stopped = threading.Event()
         self._service = Service(store, datastore.endpoints, paths.nodename_file(environment))
         self._syncer: Syncer | None = None
+        self._threads: list[threading.Thread] = []
+        self._failed = False
 
-    def run(self) -> None:
-        """Serve until `stopped` is set."""
+    def run(self) -> int:
+        """Serve until `stopped` is set; the exit code, 1 when a part ended by itself and a restart is due."""
         self._paths.socket.parent.mkdir(parents=True, exist_ok=True)
         server = Server(self._paths.socket, self._service.handle)
-        worker = threading.Thread(target=self._work, name="node", daemon=True)
-        worker.start()
+        self._start("node", self._work)
         self.status.ready()
         while not self.stopped.wait(_TICK):
             self.status.alive()
-            if not worker.is_alive():
-                raise RuntimeError("the node's own work ended")
         server.stop()
         if self._syncer is not None:
             self._syncer.stop()
-        worker.join(5)
+        for thread in self._threads:
+            thread.join(5)
+        return int(self._failed)
+
+    def _start(self, name: str, work: Callable[[], None]) -> None:
+        """Run one part in a thread of its own. An error nobody expected ends the agent, and systemd starts it anew."""
+
+        def run() -> None:
+            try:
+                work()
+            except Exception:
+                log.exception("the part %s failed", name)
+                self._failed = True
+                self.stopped.set()
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def _work(self) -> None:
         """Take the node's place, then follow pools and nodes."""
@@ -112,10 +128,8 @@ class Agent:
         if node is None:
             return
         self.status.set("start-up", "")
-        collecting = threading.Thread(target=self._collect, args=(node.name,), name="collector", daemon=True)
-        collecting.start()
+        self._start("collector", lambda: self._collect(node.name))
         self._follow(node)
-        collecting.join(5)
 
     def start(self) -> NodeSettings:
         """One run of start-up."""
@@ -231,8 +245,7 @@ def main() -> int:
             return _once(agent, options)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: agent.stopped.set())
-        agent.run()
-        return 0
+        return agent.run()
     finally:
         store.close()
 

@@ -198,8 +198,11 @@ def ensure_profile(client: Client) -> None:
 def write_nodename(path: Path, name: str) -> None:
     """The file by which CNI plugins know their node: the name, without a newline."""
     with suppress(OSError):
-        if path.read_text() == name:
+        before = path.read_text().strip()
+        if before == name:
             return
+        hint = f"calicoctl node decommission {before} clears away what it had by that name"
+        log.warning("this node has another name now %s", fields(before=before, now=name, hint=hint))
     replace_file(path, name.encode(), 0o644)
 
 
