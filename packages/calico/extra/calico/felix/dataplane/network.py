@@ -363,16 +363,24 @@ class _Work:
             failed.add(error.sequence)
             if error.errno not in _PASSING:
                 self.problems.append(f"{step.what}: {error.strerror}{_advice(step, error)}")
-        for index, step in enumerate(steps):
-            if index not in failed:
-                _log.info("%s", step.what)
+        _log_steps([step.what for index, step in enumerate(steps) if index not in failed])
         self.writes += len(steps) - len(failed)
         return failed
 
 
+_MANY = 20
 _DELETIONS = frozenset((route.RTM_DELLINK, route.RTM_DELADDR, route.RTM_DELROUTE, route.RTM_DELNEIGH))
 # The interface went away or was switched off meanwhile: a notification of it is on its way.
 _PASSING = frozenset((errno.ENODEV, errno.ENETDOWN))
+
+
+def _log_steps(done: Sequence[str]) -> None:
+    """A line for each, or one for all where there are many: a start makes a thousand routes."""
+    level = logging.INFO if len(done) <= _MANY else logging.DEBUG
+    for what in done:
+        _log.log(level, "%s", what)
+    if len(done) > _MANY:
+        _log.info("%s, and %d more", done[0], len(done) - 1)
 
 
 def _is_done(step: Step, error: NetlinkError) -> bool:

@@ -69,18 +69,22 @@ class Sysctls:
 
     def apply(self, settings: Iterable[Setting]) -> list[str]:
         """Write what differs; complaints about what could not be written. An interface that is gone is none."""
-        problems = []
-        for one in self.differing(settings):
-            before = self.read(one.path)
-            if before is None:
-                continue
-            try:
-                self._note(one.path, before, one.value)
-                self._write(one.path, one.value)
-            except OSError as error:
-                if self.read(one.path) is not None:
-                    problems.append(f"/proc/sys/net/{one.path}: cannot be set to {one.value}: {error.strerror}")
-        return problems
+        found = [(one, self.read(one.path)) for one in settings]
+        changes = [(one, before) for one, before in found if before is not None and before != one.value]
+        try:
+            self._note(changes)
+        except OSError as error:
+            return [f"{self._record}: cannot be written, so that no setting is changed: {error.strerror}"]
+        return [problem for one, _ in changes if (problem := self._set(one))]
+
+    def _set(self, setting: Setting) -> str:
+        """Write one; what is wrong, empty where nothing is."""
+        try:
+            self._write(setting.path, setting.value)
+        except OSError as error:
+            if self.read(setting.path) is not None:
+                return f"/proc/sys/net/{setting.path}: cannot be set to {setting.value}: {error.strerror}"
+        return ""
 
     def recorded(self) -> list[Setting]:
         """What `restore` would put back, in its order."""
@@ -113,12 +117,14 @@ class Sysctls:
     def _exists(self, path: str) -> bool:
         return os.path.exists(self._file(path))
 
-    def _note(self, path: str, before: str, ours: str) -> None:
-        if path in self._noted:
+    def _note(self, changes: Iterable[tuple[Setting, str]]) -> None:
+        """Write down what is about to change, where it is not written down yet."""
+        fresh = [(one, before) for one, before in changes if one.path not in self._noted]
+        if not fresh:
             return
         with open(self._record, "a") as file:
-            file.write(f"{path} {before} {ours}\n")
-        self._noted.add(path)
+            file.write("".join(f"{one.path} {before} {one.value}\n" for one, before in fresh))
+        self._noted.update(one.path for one, _ in fresh)
 
     def _lines(self) -> Iterable[tuple[str, str, str]]:
         try:
