@@ -25,8 +25,8 @@ from calico.model.rule import Rule
 from calico.selector.parser import Selector
 
 Labels = Mapping[str, str]
-_ORCHESTRATOR_LABEL = "projectcalico.org/orchestrator"
-_INHERITED = ("pcns.", "pcsa.")
+ORCHESTRATOR_LABEL = "projectcalico.org/orchestrator"
+INHERITED = ("pcns.", "pcsa.")
 """Labels that only profiles may give: an endpoint must not pretend to be of another namespace or service account."""
 
 
@@ -184,6 +184,13 @@ def _addresses(given: tuple[str, ...]) -> tuple[str, ...]:
 
 def decode_workload(key: str, raw: bytes, revision: int) -> Workload | None:
     """A workload endpoint; None for one without an address, which is none yet."""
+    from calico.felix.calc.plain import plain_workload
+
+    return plain_workload(key, json.loads(raw)) or checked_workload(key, raw, revision)
+
+
+def checked_workload(key: str, raw: bytes, revision: int) -> Workload | None:
+    """As `decode_workload`, by way of the model."""
     resource = _valid(key, raw, revision)
     spec, namespace = resource.spec, resource.metadata.namespace
     if not spec.ip_networks:
@@ -191,8 +198,8 @@ def decode_workload(key: str, raw: bytes, revision: int) -> Workload | None:
     workload = {"k8s": spec.pod, "cni": spec.container_id, "libnetwork": "libnetwork"}.get(
         spec.orchestrator, spec.workload
     )
-    labels = {name: value for name, value in resource.metadata.labels.items() if not name.startswith(_INHERITED)}
-    labels[NAMESPACE_LABEL], labels[_ORCHESTRATOR_LABEL] = namespace, spec.orchestrator
+    labels = {name: value for name, value in resource.metadata.labels.items() if not name.startswith(INHERITED)}
+    labels[NAMESPACE_LABEL], labels[ORCHESTRATOR_LABEL] = namespace, spec.orchestrator
     return Workload(
         spec.node,
         WorkloadId(spec.orchestrator, f"{namespace}/{workload}", spec.endpoint),
