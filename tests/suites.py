@@ -25,6 +25,7 @@ class Suite(NamedTuple):
 
 _IP = ("iproute2", "--", "ip", "-V")
 _ANALYZE = ("systemd", "--", "systemd-analyze", "--version")
+_CHROMIUM = ("chromium", "--", "chromium", "--version")
 _NSPAWN = ("systemd-container", "--", "systemd-nspawn", "--version")
 _DEBSTRAP = ("mmdebstrap", "--", "mmdebstrap", "--version")
 _NFT = ("nftables", "--", "nft", "--version")
@@ -34,7 +35,7 @@ SUITES = (
     Suite("lint"),
     Suite("type"),
     Suite("unit"),
-    Suite("integration", ("debian", "root", "namespaces"), (_IP, _ANALYZE, _DEBSTRAP)),
+    Suite("integration", ("debian", "root", "namespaces"), (_IP, _ANALYZE, _DEBSTRAP, _CHROMIUM)),
     Suite("e2e", ("debian", "root", "namespaces"), (_IP, _NSPAWN, _DEBSTRAP, _NFT, _SYSCTL)),
 )
 
