@@ -8,7 +8,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: bundle test soak bench clean help
+.PHONY: bundle test soak bench lab clean help
 
 bundle: $(VENV)/.bundle  ## build dist/: the verified install bundle
 	@$(BIN)/release bundle --config $(CONFIG) --output $(OUTPUT)
@@ -21,6 +21,15 @@ soak: $(VENV)/.test  ## the same tests with larger counts, for hours rather than
 
 bench: $(VENV)/.test  ## print figures, as ratios against a reference run beside them
 	@$(BIN)/tox -q -e bench
+
+lab: $(VENV)/.bundle  ## a whole cluster on this machine: up, the bookstore story, down (needs root)
+	@sh tools/setup iproute2 -- tc -V
+	@sh tools/setup systemd-container -- systemd-nspawn --version
+	@sh tools/setup mmdebstrap -- mmdebstrap --version
+	@sh tools/setup nftables -- nft --version
+	@$(BIN)/lab down --name make >/dev/null
+	@status=0; $(BIN)/lab up --name make && $(BIN)/lab story bookstore --name make || status=$$?; \
+	    $(BIN)/lab down --name make; exit $$status
 
 $(VENV)/bin/pip:
 	@sh tools/setup python3-venv -- "$(PYTHON)" -c 'import ensurepip, venv'
