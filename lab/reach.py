@@ -37,13 +37,13 @@ def request(tasks: Tasks, source: Task, destination: Task, seconds: int = _SECON
 def matrix(tasks: Tasks, chosen: Sequence[Task], explained: bool = True) -> list[Cell]:
     """Every pair of different tasks, in the order of `chosen`."""
     pairs = [(source, destination) for source in chosen for destination in chosen if source != destination]
-    cells: dict[tuple[Task, Task], Cell] = {}
+    cells: dict[tuple[str, str], Cell] = {}
 
     def look(pair: tuple[Task, Task]) -> None:
         cell = request(tasks, *pair)
         why = trace(tasks.cluster, *pair, port=PORT) if explained else None
-        cells[pair[0], pair[1]] = cell._replace(why=why)
+        cells[cell.source, cell.destination] = cell._replace(why=why)
 
     if errors := each_at_once(pairs, look):
         raise LabError("\n".join(map(str, errors)))
-    return [cells[pair] for pair in pairs]
+    return [cells[source.app.name, destination.app.name] for source, destination in pairs]

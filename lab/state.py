@@ -1,6 +1,7 @@
 """What a lab is doing: each node's units, tunnel and neighbours, and the endpoints the datastore knows."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from lab.machine import Machine
 from lab.plan import Node
 
 CALICOCTL = "/opt/mesosphere/bin/calicoctl"
+_FELIX = "dcos-calico-felix.service"
 _VXLAN, _IPIP = "vxlan.calico", "tunl0"
 _BIRDCL = "/opt/mesosphere/active/bird/bin/birdcl -s /run/calico/bird.ctl show protocols"
 
@@ -96,6 +98,30 @@ def read_nodes(cluster: Cluster) -> list[NodeState]:
         else:
             states.append(NodeState(node, False, Units((), ()), address, "", count))
     return states
+
+
+def wait_until_connected(cluster: Cluster, timeout: float = 120) -> None:
+    """Wait until every node that is on has its place in the cluster: no unit waits for its next start, and a tunnel to
+    every other node, or a session with it, is there."""
+    deadline = time.monotonic() + timeout
+    while missing := _unconnected(cluster):
+        if time.monotonic() > deadline:
+            raise LabError(f"not connected after {timeout:.0f} s: {'; '.join(missing)}\n{cluster.report()}")
+        time.sleep(0.3)
+
+
+def _unconnected(cluster: Cluster) -> list[str]:
+    states = [state for state in read_nodes(cluster) if state.is_on]
+    problems = [f"{state.node.name}: {', '.join(state.units.other)}" for state in states if state.units.other]
+    for state in states:
+        if _FELIX in state.units.active and not _has_all_peers(state.tunnel, len(cluster.plan.nodes) - 1):
+            problems.append(f"{state.node.name}: {state.tunnel or 'no tunnel'}")
+    return problems
+
+
+def _has_all_peers(tunnel: str, others: int) -> bool:
+    """Whether a tunnel's description tells of so many neighbours."""
+    return tunnel.endswith((f", {others} peers", f"BGP {others} of {others} established"))
 
 
 def units_of(machine: Machine) -> Units:

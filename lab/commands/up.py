@@ -14,6 +14,7 @@ from lab.commands import Progress, add_format
 from lab.instance import LabError
 from lab.kernel import check_kernel
 from lab.plan import Counts, Node, make_plan
+from lab.state import wait_until_connected
 
 OWNER = "DCOS_CALICO_LAB_OWNER"
 """The pid a lab goes with, in the environment: of tests, whose labs the next run removes when they were killed."""
@@ -47,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
     cluster = Cluster.create(plan, args.name, int(os.environ.get(OWNER, "0")), say=progress)
     with cluster.alone():
         cluster.up(progress)
+        wait_until_connected(cluster)
     if args.format == "json":
         print(json.dumps({"status": "up", "seconds": round(progress.seconds(), 1), **_described(cluster)}, indent=2))
     else:
