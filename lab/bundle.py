@@ -24,9 +24,9 @@ def command(*words: str | Path, timeout: float = 120) -> str:
     return done.stdout
 
 
-def build(config: Path, output: Path) -> None:
-    """Make the bundle of a configuration at `output`; what the last build left is used again."""
-    places = ("--packages", ROOT / "packages", "--build-dir", BUILD)
+def build(config: Path, output: Path, tree: Path = ROOT) -> None:
+    """Make the bundle of a configuration at `output`, of the recipes in `tree`; what was built before is used again."""
+    places = ("--packages", tree / "packages", "--build-dir", BUILD)
     command("release", "bundle", "--config", config, "--output", output, *places, timeout=_BUILD_SECONDS)
 
 

@@ -42,8 +42,10 @@ class Network:
             raise LabError(f"{node}: {address} is not in {self.subnet}")
         name = self.namespace(node)
         self._add_namespace(name)
+        # The same card after every boot, so that neighbours' tables stay right.
+        card = ["address", _hardware_address(address)]
         peer = ["peer", "name", _port(node), "netns", self.bridge]
-        host("ip", "-n", name, "link", "add", "eth0", "type", "veth", *peer)
+        host("ip", "-n", name, "link", "add", "eth0", *card, "type", "veth", *peer)
         host("ip", "-n", self.bridge, "link", "set", _port(node), "master", "br0", "up")
         host("ip", "-n", name, "addr", "add", f"{address}/{self.subnet.prefixlen}", "dev", "eth0")
         host("ip", "-n", name, "link", "set", "eth0", "up")
@@ -101,6 +103,11 @@ def _port(node: str) -> str:
     if len(port) > 15:
         raise LabError(f"{node}: a node's name has at most 13 characters")
     return port
+
+
+def _hardware_address(address: str) -> str:
+    """A locally administered address that follows from the IPv4 one."""
+    return ":".join(f"{byte:02x}" for byte in (0x02, 0xDC, *ipaddress.IPv4Address(address).packed))
 
 
 def _table(node: str) -> str:

@@ -113,10 +113,9 @@ def wait_until_connected(cluster: Cluster, timeout: float = 120) -> None:
 def _unconnected(cluster: Cluster) -> list[str]:
     states = [state for state in read_nodes(cluster) if state.is_on]
     problems = [f"{state.node.name}: {', '.join(state.units.other)}" for state in states if state.units.other]
-    for state in states:
-        if _FELIX in state.units.active and not _has_all_peers(state.tunnel, len(cluster.plan.nodes) - 1):
-            problems.append(f"{state.node.name}: {state.tunnel or 'no tunnel'}")
-    return problems
+    others = len(cluster.plan.nodes) - 1
+    tunnels = [state for state in states if _FELIX in state.units.active and not _has_all_peers(state.tunnel, others)]
+    return problems + [f"{state.node.name}: {state.tunnel or 'no tunnel'}" for state in tunnels]
 
 
 def _has_all_peers(tunnel: str, others: int) -> bool:

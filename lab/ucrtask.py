@@ -28,8 +28,11 @@ def start(machine: Machine, task: "Task") -> str:
     machine.write_file(checkpoint.configuration, json.dumps(cni.configuration(conf, task.app.labels, task.app.ports)))
     try:
         return _connect_and_launch(machine, task, checkpoint)
-    except LabError:
-        clean_up(machine, task.container)
+    except LabError as error:
+        try:
+            clean_up(machine, task.container)
+        except LabError as second:
+            raise LabError(f"{error}\nand what was made could not be undone: {second}") from None
         raise
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from lab import image
 from lab.cleanup import destroy, sweep
+from lab.cluster import Cluster
 from lab.instance import Instance
 from lab.machine import Machine
 from lab.network import Network
@@ -35,7 +36,12 @@ class Lab:
         return "\n".join(machine.report() for machine in self.machines.values())
 
 
-_open: list[Lab] = []
+_open: list[Lab | Cluster] = []
+
+
+def watch(cluster: Cluster | None) -> None:
+    """Add a cluster's state to every failure, until the next call."""
+    _open[:] = [cluster] if cluster else []
 
 
 @pytest.fixture(scope="session")
@@ -72,8 +78,9 @@ def lab(node_root: Path) -> Iterator[Lab]:
     """A lab for the tests of one module."""
     instance = Instance.create()
     try:
-        _open.append(Lab(instance, node_root))
-        yield _open[-1]
+        made = Lab(instance, node_root)
+        _open.append(made)
+        yield made
     finally:
         _open.clear()
         destroy(instance)
