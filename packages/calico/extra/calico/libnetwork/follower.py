@@ -224,7 +224,7 @@ class Follower:
             _log.warning("%s", text)
         self._said = said
         due = self._record_sightings.next_due(self._settings.grace)
-        return min(_RETRY if said else _PERIOD, *([max(due - self._clock(), 0.1)] if due else []))
+        return min([_RETRY if said else _PERIOD, *([max(due - self._clock(), 0.1)] if due else [])])
 
     def _world(self, engine: list[EngineNetwork], entries: Mapping[str, Entry], records: list[Record]) -> World:
         nodes = {node.metadata.name for node in self._rooms.client.list("Node").items}
