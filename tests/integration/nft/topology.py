@@ -208,8 +208,8 @@ def _build(names: dict[str, str], descriptor: int) -> None:
             f"link set {interface} address {_HOST_MACS[place]} up",
             f"neigh add {v4} lladdr {_MACS[place]} dev {interface}",
             f"neigh add {v6} lladdr {_MACS[place]} dev {interface}",
-            f"route add {v4}/32 dev {interface}",
-            f"-6 route add {v6}/128 dev {interface}",
+            f"route add {v4}/32 dev {interface} proto static",
+            f"-6 route add {v6}/128 dev {interface} proto static",
         )
     _ip(names["one"], f"addr add {SPOOFED}/32 dev eth0")
     _ip(host, "addr add 192.0.2.1/32 dev eth0", "addr add 2001:db8::1/128 dev eth0 nodad")

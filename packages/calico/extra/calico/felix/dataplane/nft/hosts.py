@@ -15,6 +15,7 @@ from calico.felix.dataplane.nft.static import (
     TO_HOST_FORWARD,
 )
 from calico.felix.dataplane.nft.words import Parts, back, interface, joined
+from calico.felix.dataplane.nft.workloads import is_interface_name
 from calico.felix.desired import HostEndpoint, PolicyList
 from calico.netlink.nftables.expressions import goto
 from calico.netlink.nftables.objects import Chain, Rule
@@ -60,7 +61,8 @@ def match_interfaces(
 
 def _claims(endpoint: HostEndpoint, interfaces: Mapping[str, frozenset[str]]) -> Iterator[str]:
     if endpoint.interface:
-        yield endpoint.interface
+        if endpoint.interface == EVERY_INTERFACE or is_interface_name(endpoint.interface):
+            yield endpoint.interface
         return
     addresses = frozenset(endpoint.addresses)
     yield from (name for name, own in interfaces.items() if own & addresses)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from calico.felix.dataplane.nft.family import Family
-from calico.felix.dataplane.nft.intervals import Networks, span_element
+from calico.felix.dataplane.nft.intervals import Networks, Span, span_element
 from calico.felix.desired import SetKind
 from calico.netlink.nftables.objects import PROTOCOL, SERVICE, Element, Set
 
@@ -23,6 +23,9 @@ class Members:
 
     A set of addresses begins as a hash; `needs_intervals` tells before a change whether it has to become an interval
     set, which it then stays: going back would cost the same again, and the next network would ask for it again.
+
+    What is no address, network or named port is left out, and is in `refused`: one bad member must not keep the others
+    out of the kernel. Two ways to write the same are one element.
     """
 
     def __init__(
@@ -30,10 +33,15 @@ class Members:
     ) -> None:
         self._family = family
         self.kind = kind
-        own = [member for member in members if family.owns(_address_of(member))]
+        self.refused: set[str] = set()
+        self._own: dict[str, Span | Element] = {}
+        self._counts: dict[Span | Element, int] = {}
+        own = list(members)
         self.interval = self.needs_intervals(own) if interval is None else interval
-        self._own = set(own)
-        self._networks = Networks(family.span(member) for member in own) if self.interval else Networks()
+        for member in own:
+            if self._owns(member):
+                self._take(member)
+        self._networks = Networks(self._spans()) if self.interval else Networks()
 
     @property
     def definition(self) -> Set:
@@ -46,50 +54,95 @@ class Members:
     def elements(self) -> Iterable[Element]:
         """All elements."""
         if self.interval:
-            return [self._span(span) for span in self._networks.outermost]
-        return [self._single(member) for member in self._own]
+            return [self._interval(span) for span in self._networks.outermost]
+        return [self._single(one) for one in self._counts]
 
     def needs_intervals(self, members: Iterable[str]) -> bool:
         """Whether one of these cannot be in a hash."""
+        whole = f"/{self._family.bits}"
         return self.kind == "net" and any(
-            "/" in member and self._family.owns(member) and int(member.rpartition("/")[2]) != self._family.bits
-            for member in members
+            "/" in member and not member.endswith(whole) and self._family.owns(member) for member in members
         )
 
     def become_intervals(self) -> None:
         """Be an interval set from now on."""
         self.interval = True
-        self._networks = Networks(self._family.span(member) for member in self._own)
+        self._networks = Networks(self._spans())
 
     def change(self, added: Iterable[str], removed: Iterable[str]) -> ElementChange:
         """Let members come and go. What comes has to fit: see `needs_intervals`."""
-        came = {member for member in added if self._family.owns(_address_of(member)) and member not in self._own}
-        went = {member for member in removed if member in self._own}
-        self._own -= went
-        self._own |= came
-        if self.interval:
-            return self._change_networks(came, went)
-        return ElementChange({self._single(one) for one in came}, {self._single(one) for one in went})
-
-    def _change_networks(self, came: set[str], went: set[str]) -> ElementChange:
         change = ElementChange(set(), set())
-        steps = [self._networks.remove(self._family.span(member)) for member in went]
-        steps += [self._networks.add(self._family.span(member)) for member in came]
-        for step in steps:
-            for span in step.removed:
-                _move(self._span(span), change.added, change.removed)
-            for span in step.added:
-                _move(self._span(span), change.removed, change.added)
+        for member in removed:
+            self.refused.discard(member)
+            if member in self._own and (key := self._drop(member)) is not None:
+                self._leave(key, change)
+        for member in added:
+            if self._owns(member) and member not in self._own and (key := self._take(member)) is not None:
+                self._enter(key, change)
         return change
 
-    def _span(self, span: tuple[int, int]) -> Element:
+    def _take(self, member: str) -> Span | Element | None:
+        """Count a member in; what it is, when it is the first to be that."""
+        try:
+            key = self._parse(member)
+        except (ValueError, OSError, OverflowError):
+            self.refused.add(member)
+            return None
+        self._own[member] = key
+        self._counts[key] = self._counts.get(key, 0) + 1
+        return key if self._counts[key] == 1 else None
+
+    def _drop(self, member: str) -> Span | Element | None:
+        """Count a member out; what it was, when it was the last to be that."""
+        key = self._own.pop(member)
+        self._counts[key] -= 1
+        if self._counts[key]:
+            return None
+        del self._counts[key]
+        return key
+
+    def _enter(self, key: Span | Element, change: ElementChange) -> None:
+        if isinstance(key, Element) or not self.interval:
+            _move(self._single(key), change.removed, change.added)
+            return
+        added, removed = self._networks.add(key)
+        self._note(added, removed, change)
+
+    def _leave(self, key: Span | Element, change: ElementChange) -> None:
+        if isinstance(key, Element) or not self.interval:
+            _move(self._single(key), change.added, change.removed)
+            return
+        added, removed = self._networks.remove(key)
+        self._note(added, removed, change)
+
+    def _note(self, added: Iterable[Span], removed: Iterable[Span], change: ElementChange) -> None:
+        for span in removed:
+            _move(self._interval(span), change.added, change.removed)
+        for span in added:
+            _move(self._interval(span), change.removed, change.added)
+
+    def _owns(self, member: str) -> bool:
+        return self._family.owns(member.partition(",")[0])
+
+    def _parse(self, member: str) -> Span | Element:
+        if self.kind == "net":
+            return self._family.span(member)
+        address, _, rest = member.partition(",")
+        protocol, _, port = rest.partition(":")
+        number = _PROTOCOLS.get(protocol.lower())
+        known = int(protocol) if number is None else number
+        return Element(self._family.pack(address) + bytes((known, 0, 0, 0)) + int(port).to_bytes(2, "big") + b"\0\0")
+
+    def _spans(self) -> Iterable[Span]:
+        return [one for one in self._counts if not isinstance(one, Element)]
+
+    def _interval(self, span: Span) -> Element:
         return span_element(self._family.address.length, *span)
 
-    def _single(self, member: str) -> Element:
-        if self.kind == "net":
-            return Element(self._family.pack(member.partition("/")[0]))
-        address, protocol, port = _parts(member)
-        return Element(self._family.pack(address) + bytes((protocol, 0, 0, 0)) + port.to_bytes(2, "big") + b"\0\0")
+    def _single(self, key: Span | Element) -> Element:
+        if isinstance(key, Element):
+            return key
+        return Element(key[0].to_bytes(self._family.address.length, "big"))
 
 
 def _move(element: Element, undone: set[Element], done: set[Element]) -> None:
@@ -98,15 +151,3 @@ def _move(element: Element, undone: set[Element], done: set[Element]) -> None:
         undone.discard(element)
     else:
         done.add(element)
-
-
-def _address_of(member: str) -> str:
-    return member.partition(",")[0]
-
-
-def _parts(member: str) -> tuple[str, int, int]:
-    """Address, protocol and port of a member of a named port's set, `10.0.0.1,tcp:80`."""
-    address, _, rest = member.partition(",")
-    protocol, _, port = rest.partition(":")
-    number = _PROTOCOLS.get(protocol.lower())
-    return address, int(protocol) if number is None else number, int(port)

@@ -32,6 +32,8 @@ from calico.netlink.nftables.objects import Chain, Rule
 
 _ICMP_PROTOCOLS = {4: 1, 6: 58}
 _WITH_PORTS = (TCP, UDP, SCTP, UDPLITE)
+# NF_LOG_PREFIXLEN is 128 with the zero that ends it.
+_LOG_PREFIX = 125
 _UNSAFE = re.compile(r"[^ -~]")
 
 
@@ -157,7 +159,7 @@ def _statement(action: desired.Action, at: Where) -> Parts:
     if action == "deny":
         return (goto(at.denied.chain),)
     if action == "log":
-        return (log(f"{settings.log_prefix}: "),)
+        return (log(f"{settings.log_prefix[:_LOG_PREFIX]}: "),)
     bit = settings.accepted if action == "allow" else settings.passed
     return joined(set_mark(bit, bit), back)
 

@@ -4,6 +4,7 @@ Pure: it writes in a `Book`. The cost of a change is the change's: a policy's ch
 changes, an endpoint's list when it is the first or the last to have it.
 """
 
+import struct
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple, TypeVar
@@ -31,7 +32,7 @@ from calico.felix.dataplane.nft.policies import Where, deny_chain, rules_chain, 
 from calico.felix.dataplane.nft.settings import NftSettings
 from calico.felix.dataplane.nft.static import Static
 from calico.felix.dataplane.nft.workloads import Workloads
-from calico.felix.desired import Changes, HostEndpoint, IpSet, PolicyId, SetChange
+from calico.felix.desired import Changes, HostEndpoint, IpSet, PolicyId, SetChange, Workload, WorkloadId
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -92,7 +93,7 @@ class Rendering:
         self._update_sets(changes)
         self._update_rules(changes)
         for identity, workload in changes.workloads.items():
-            needed, unneeded = self.workloads.update(identity, workload)
+            needed, unneeded = self.workloads.update(identity, self._refuse(identity, workload))
             self._hold(needed)
             self._release(unneeded)
         if changes.host_endpoints:
@@ -100,6 +101,7 @@ class Rendering:
             self._update_hosts()
         self._update_nodes(changes)
         for removed in changes.sets_removed:
+            self.problems.pop(removed, None)
             if self._sets.pop(removed, None):
                 self.book.drop_set(ip_set(removed))
 
@@ -121,6 +123,17 @@ class Rendering:
                 members.become_intervals()
                 self.book.put_set(ip_set(identity), members.definition, members.elements)
 
+    def _refuse(self, identity: WorkloadId, workload: Workload | None) -> Workload | None:
+        """The workload; None, which drops its traffic, where the kernel could not hold what it says."""
+        what = f"workload {workload.name or '/'.join(identity)}" if workload else ""
+        reason = self.workloads.refusal(workload) if workload else ""
+        key = "/".join(identity)
+        if not reason:
+            self.problems.pop(key, None)
+            return workload
+        self.problems[key] = f"{what}: {reason}; its traffic is dropped"
+        return None
+
     def _update_sets(self, changes: Changes) -> None:
         for identity, content in changes.sets_created.items():
             self._create_set(identity, content)
@@ -130,11 +143,22 @@ class Rendering:
     def _create_set(self, identity: str, content: IpSet) -> None:
         self._sets[identity] = members = Members(self.family, content.kind, content.members)
         self.book.put_set(ip_set(identity), members.definition, members.elements)
+        self._note_refused(identity, members)
         for user in tuple(self._users.get(identity, ())):
             self._render(user)
 
+    def _note_refused(self, identity: str, members: Members) -> None:
+        if members.refused:
+            left_out = ", ".join(sorted(members.refused)[:3])
+            self.problems[identity] = f"set {identity}: {len(members.refused)} members make no sense: {left_out}"
+        else:
+            self.problems.pop(identity, None)
+
     def _change_set(self, identity: str, change: SetChange) -> None:
-        members = self._sets[identity]
+        self._change_members(identity, self._sets[identity], change)
+        self._note_refused(identity, self._sets[identity])
+
+    def _change_members(self, identity: str, members: Members, change: SetChange) -> None:
         name = ip_set(identity)
         if not members.interval and members.needs_intervals(change.added):
             members.become_intervals()
@@ -184,7 +208,7 @@ class Rendering:
         try:
             chain = deny_chain(at) if self._is_missing(key) else rules_chain(rules, at)
             self.problems.pop(key.chain, None)
-        except (ValueError, OSError, OverflowError) as error:
+        except (ValueError, OSError, OverflowError, struct.error) as error:
             self.problems[key.chain] = f"{key.kind} {key.name}: cannot be rendered, so it denies everything: {error}"
             chain = deny_chain(at)
         self.book.put_chain(key.chain, chain)

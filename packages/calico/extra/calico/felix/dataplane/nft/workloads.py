@@ -35,6 +35,11 @@ class Group(NamedTuple):
         return digest_number(self.egress.chain, self.ingress.chain)
 
 
+def is_interface_name(name: str) -> bool:
+    """Whether an interface may be called so: 1 to 15 bytes (IFNAMSIZ) without slash and white space."""
+    return 0 < len(name.encode()) < 16 and not any(letter in "/\0" or letter.isspace() for letter in name)
+
+
 def group_of(workload: Workload) -> Group | None:
     """The group of a workload; None while it is administratively down."""
     if not workload.active:
@@ -84,6 +89,18 @@ class Workloads:
     def has_interface(self, name: str) -> bool:
         """Whether a workload has this interface."""
         return name in self._claims
+
+    def refusal(self, workload: Workload) -> str:
+        """Why the kernel could not hold what a workload says; empty where it can."""
+        if not is_interface_name(workload.interface):
+            return f"the kernel knows no interface {workload.interface!r}"
+        internal = (one.internal for one in workload.nat if self._family.owns(one.internal))
+        for address in (*self._addresses(workload), *internal):
+            try:
+                self._family.pack(address)
+            except (OSError, ValueError):
+                return f"{address!r} is no address"
+        return ""
 
     def update(self, identity: WorkloadId, workload: Workload | None) -> tuple[list[Body], list[Body]]:
         """Put, change or take away one; the bodies that are needed from now on, and those that are not any more."""
