@@ -177,3 +177,15 @@ def test_a_socket_that_a_killed_agent_left_is_replaced(tmp_path: Path) -> None:
     desk = Desk(path)
     assert desk.ask(HELLO) == b"0 2\n{}"
     desk.server.stop()
+
+
+def test_the_plugin_imports_next_to_nothing() -> None:
+    """A container's start waits for it: each module more is time."""
+    text = (
+        "import sys; before = set(sys.modules)\n"
+        f"source = open({str(CLIENT)!r}).read()\n"
+        "exec(compile(source, 'client', 'exec'), {'__name__': 'client'})\n"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", text], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["_socket"]

@@ -20,6 +20,7 @@ from calico.ipam.check import Use, check
 from calico.ipam.snapshot import take_snapshot
 from tests.unit.calico_node.cluster import settings, started
 from tests.unit.cni.kernel import Kernel
+from tests.unit.cni.steps import BAD_FATES, Steps
 from tests.unit.ipam.actors import Crash, Fate, GatedStore
 from tests.unit.ipam.cluster import allocated, assert_consistent, documents
 
@@ -27,31 +28,6 @@ _SOAK = bool(os.environ.get("DCOS_CALICO_SOAK"))
 NODE = "10.0.0.5"
 C1, C2 = "c1aaaaaaaaaaaaaaa", "c2bbbbbbbbbbbbbbb"
 ENDPOINTS = "/calico/resources/v3/projectcalico.org/workloadendpoints/default/"
-
-
-class Steps:
-    """Counts the calls to the datastore and to the kernel, and has one of them go wrong."""
-
-    def __init__(self) -> None:
-        self.count, self.bad, self.fate = 0, -1, Fate.DONE
-
-    def arm(self, number: int, fate: Fate) -> None:
-        """Let the `number`th call from now on have this fate; -1: none."""
-        self.count, self.bad, self.fate = 0, number, fate
-
-    def gate(self) -> Fate:
-        """The fate of the next call."""
-        self.count += 1
-        if self.count - 1 == self.bad:
-            return self.fate
-        # Who is dead makes no further call, whatever Python still runs on the way out.
-        is_dead = 0 <= self.bad < self.count and self.fate in (Fate.CRASH_BEFORE, Fate.CRASH_AFTER)
-        return Fate.CRASH_BEFORE if is_dead else Fate.DONE
-
-    def die_perhaps(self) -> None:
-        """The same, of the kernel, whose answers are never lost."""
-        if self.gate() in (Fate.CRASH_BEFORE, Fate.CRASH_AFTER):
-            raise Crash
 
 
 class World:
@@ -99,25 +75,18 @@ def world(tmp_path: Path) -> Any:
     made.patch.undo()
 
 
-def calls_of(world: World, work: Callable[[], object]) -> int:
-    """How many calls an operation makes."""
-    world.steps.arm(-1, Fate.DONE)
-    work()
-    return world.steps.count
-
-
-@pytest.mark.parametrize("fate", [one for one in Fate if one is not Fate.DONE])
+@pytest.mark.parametrize("fate", BAD_FATES)
 @pytest.mark.parametrize("then", ["DEL", "ADD", "GC"])
 def test_an_add_that_ends_anywhere(world: World, fate: Fate, then: str) -> None:
     world.add(C2)
-    count = calls_of(world, lambda: world.add(C1))
+    count = world.steps.calls_of(lambda: world.add(C1))
     world.call("DEL", C1)
     assert count >= 10
     for number in range(count):
         world.steps.arm(number, fate)
         with suppress(CniError, Crash):
             world.add(C1)
-        world.steps.arm(-1, Fate.DONE)
+        world.steps.disarm()
         report = check(take_snapshot(world.store))
         assert report.findings == ()
         assert {one.use for one in report.allocations} <= {Use.ENDPOINT, Use.LEAKED}
@@ -135,16 +104,16 @@ def test_an_add_that_ends_anywhere(world: World, fate: Fate, then: str) -> None:
         world.assert_nothing_left(C2)
 
 
-@pytest.mark.parametrize("fate", [one for one in Fate if one is not Fate.DONE])
+@pytest.mark.parametrize("fate", BAD_FATES)
 def test_a_del_that_ends_anywhere(world: World, fate: Fate) -> None:
     world.add(C1)
-    count = calls_of(world, lambda: world.call("DEL", C1))
+    count = world.steps.calls_of(lambda: world.call("DEL", C1))
     for number in range(count):
         world.add(C1)
         world.steps.arm(number, fate)
         with suppress(CniError, Crash):
             world.call("DEL", C1)
-        world.steps.arm(-1, Fate.DONE)
+        world.steps.disarm()
         world.call("DEL", C1)
         world.assert_nothing_left()
 
@@ -237,7 +206,7 @@ class Node(RuleBasedStateMachine):
         except (CniError, Crash):
             return None
         finally:
-            self.world.steps.arm(-1, Fate.DONE)
+            self.world.steps.disarm()
 
     @rule(target=wanted, container=_CONTAINERS, number=st.integers(0, 20), fate=_FATES)
     def add(self, container: str, number: int, fate: Fate) -> str:
