@@ -3,6 +3,7 @@
 What felix does for a container is done by `route`, so that these tests judge the plugin alone.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -30,6 +31,15 @@ _EXTRA = Path(__file__).resolve().parents[2] / "packages/calico/extra"
 POOL, POOL_V6 = "172.29.0.0/16", "fd80:1::/112"
 GRACE = 4.0
 """Seconds until the plugin takes back what it sees unused."""
+
+_ASK = """
+import socket
+handle = socket.socket(socket.AF_UNIX)
+handle.connect({path!r})
+body = {body!r}.encode()
+handle.sendall(b"POST /{call} HTTP/1.0\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body) + body)
+print(handle.makefile("rb").read().partition(b"\\r\\n\\r\\n")[2].decode())
+"""
 
 
 class World:
@@ -153,10 +163,17 @@ class Agent:
         except TimeoutError as error:
             raise TimeoutError(f"{error}\n{self.tail()}\n{self.engine.tail()}") from None
 
+    def ask(self, plugin: str, call: str, request: Mapping[str, Any]) -> Any:
+        """Call the plugin as an engine does; what it answers."""
+        body = json.dumps(request).replace("'", "")
+        script = _ASK.format(path=f"/run/docker/plugins/{plugin}.sock", call=call, body=body)
+        return json.loads(self.host.run(sys.executable, "-c", script).stdout)
+
     def run(self, name: str, *words: str, network: str = "calico", command: tuple[str, ...] = ()) -> str:
         """Start a container that sleeps; its id."""
         last = command or ("sleep", "3600")
-        done = self.engine.cli("run", "-d", "--name", name, "--network", network, *words, "bb", *last)
+        given = ("-d", "--stop-timeout", "1", "--name", name, "--network", network, *words)
+        done = self.engine.cli("run", *given, "bb", *last)
         return done.stdout.strip()
 
     def remove(self, *names: str) -> None:
@@ -208,6 +225,8 @@ class Agent:
             len(one.spec.ip_networks) for one in self.world.client.list("WorkloadEndpoint", "default").items
         ):
             found.append("an endpoint's address is not allocated")
+        if "Traceback" in self.tail():
+            found.append("the plugin's log has a traceback")
         return "\n".join(found)
 
     def wait_tidy(self) -> None:

@@ -34,6 +34,7 @@ _PACKAGES = (
     "libseccomp2",
 )
 _DEADLINE = 60.0
+_CONTAINERD = "/run/containerd/containerd.sock"
 _SETUP = "mount -t tmpfs tmpfs /run && mkdir -p /run/docker/plugins /run/lock"
 IMAGE = "bb"
 """The image that `Engine.start` imports: a static busybox with a shell."""
@@ -149,15 +150,16 @@ class Engine:
         self.log = host.directory / "dockerd.log"
         self.socket = host.directory / "docker.sock"
         self._process: subprocess.Popen[bytes] | None = None
+        self._containerd: subprocess.Popen[bytes] | None = None
 
     def start(self, wait: bool = True) -> "Engine":
         """Start it, and wait until it answers; the first time, give it the image."""
         base = self.host.directory
-        words = [
-            *("dockerd", "--data-root", f"{base}/data", "--exec-root", "/run/docker", "--pidfile", f"{base}/pid"),
-            *("--host", "unix:///run/docker.sock", "--host", f"unix://{self.socket}", "--cgroup-parent", self.group),
-            *("--config-file", f"{base}/daemon.json", *self.options),
-        ]
+        if self._containerd is None:
+            self._start_containerd()
+        words = ["dockerd", "--containerd", _CONTAINERD, "--data-root", f"{base}/data", "--exec-root", "/run/docker"]
+        words += ["--pidfile", f"{base}/pid", "--config-file", f"{base}/daemon.json", "--cgroup-parent", self.group]
+        words += ["--host", "unix:///run/docker.sock", "--host", f"unix://{self.socket}", *self.options]
         (base / "daemon.json").touch()
         if not (base / "daemon.json").read_text():
             (base / "daemon.json").write_text("{}")
@@ -165,6 +167,15 @@ class Engine:
         if wait:
             self.wait()
         return self
+
+    def _start_containerd(self) -> None:
+        """Its own service, as Debian has it: a crash of dockerd leaves it running."""
+        base = self.host.directory
+        (base / "containerd.toml").write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
+        words = ["containerd", "--config", f"{base}/containerd.toml", "--root", f"{base}/containerd"]
+        words += ["--state", "/run/containerd", "--address", _CONTAINERD]
+        self._containerd = self.host.start(words, base / "containerd.log", {**os.environ, **environment()})
+        wait_for(lambda: self.host.run("test", "-S", _CONTAINERD, check=False).returncode == 0, "containerd")
 
     def wait(self) -> None:
         """Return when it answers and has the image."""
@@ -205,14 +216,17 @@ class Engine:
             self._process = None
 
     def tail(self) -> str:
-        """The last lines of its log, for a failing test."""
-        return self.log.read_text(errors="replace")[-3000:] if self.log.exists() else ""
+        """The last lines of its log that tell something, for a failing test."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return "\n".join([line for line in lines if "level=info" not in line][-12:])
 
     def remove(self) -> None:
         """End it, its containerd and its containers, and remove its groups."""
         if self._process is not None:
-            self.cli("ps", "-aq", check=False)
             self.stop()
+        if self._containerd is not None:
+            self._containerd.kill()
+            self._containerd.wait(_DEADLINE)
         for pid in _pids_of(self.host):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

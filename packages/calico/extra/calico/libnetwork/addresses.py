@@ -85,13 +85,13 @@ class Addresses:
         else:  # upstream's plugin gave it out, without a handle
             self._ipam.release_claims([Claim(address, holder)])
 
-    def hold(self, address: str, token: str) -> None:
+    def hold(self, address: str, token: str, afresh: bool = False) -> None:
         """Make sure that an address is this node's: it was given out, by us or by upstream's plugin, or is free now.
 
-        Raise DriverError for somebody else's.
+        What is known of it suffices unless it is to be looked for `afresh`. Raise DriverError for somebody else's.
         """
         with self._lock:
-            if address in self._handles:
+            if address in self._handles and not afresh:
                 return
             try:
                 holder = self._ipam.holder_of(address)

@@ -1,7 +1,7 @@
 """The thread that keeps the engine, the cluster's registry and Calico's data in step.
 
-It looks when something happens (an event of the engine, a change of the registry, a call) and once a minute, and acts
-on what `plan` finds. It asks nothing of the engine's start: without an engine it waits, without etcd too.
+It looks when something happens (an event of the engine, a change of the registry, a call) and once in each time of
+grace (a minute), and acts on what `plan` finds. Without an engine it waits, without etcd too.
 """
 
 import logging
@@ -24,7 +24,7 @@ from calico.libnetwork.definition import PROFILE_OPTION, Definition, Entry, Reco
 from calico.libnetwork.endpoints import Endpoint, Endpoints, labels_among
 from calico.libnetwork.engine import Engine, EngineAwayError, EngineEndpoint, EngineNetwork, EngineRefusedError
 from calico.libnetwork.errors import DriverError
-from calico.libnetwork.links import Links
+from calico.libnetwork.links import Links, mac_of
 from calico.libnetwork.networks import DRIVER, IPAM_DRIVER, LocalNetworks, Networks
 from calico.libnetwork.plan import (
     Action,
@@ -45,7 +45,6 @@ from calico.libnetwork.releasing import Releasing
 from calico.libnetwork.settings import PluginSettings
 from calico.model.problems import ModelError
 
-_PERIOD = 60.0
 _RETRY = 2.0
 _ROUNDS = 5  # plans in a row: each may rest on what the one before did
 PROBLEMS = (DatastoreError, IpamError, ResourceError, ModelError, DriverError, EngineRefusedError, OSError)
@@ -102,7 +101,7 @@ class Follower:
     def _follow_engine(self) -> None:
         while True:
             try:
-                for event in self._rooms.engine.events(_PERIOD):
+                for event in self._rooms.engine.events(self._settings.grace):
                     if event is None:
                         self.poke()
                     elif event.driver == DRIVER:
@@ -157,7 +156,7 @@ class Follower:
 
     def _look_for_ever(self) -> None:
         while True:
-            wait = _PERIOD
+            wait = self._settings.grace
             try:
                 wait = self.look()
             except EngineAwayError as error:
@@ -170,6 +169,7 @@ class Follower:
             except Exception as error:
                 _log.exception("looking")
                 self.status = f"not in step: {type(error).__name__}: {error}"
+                wait = _RETRY
             self._wake.wait(wait * random.uniform(0.9, 1.0))
             self._wake.clear()
 
@@ -177,7 +177,7 @@ class Follower:
         """Bring everything in step, as far as it can be now; in how many seconds to look again."""
         self._rooms.endpoints.forget_profiles()
         engine = self._engine_networks()
-        wait = _PERIOD
+        wait = self._settings.grace
         if isinstance(self._rooms.networks, LocalNetworks):
             wait = self._networks_in_step(self._rooms.networks, engine)
         elif self._settings.default_network and self._settings.default_network not in {one.name for one in engine}:
@@ -224,7 +224,8 @@ class Follower:
             _log.warning("%s", text)
         self._said = said
         due = self._record_sightings.next_due(self._settings.grace)
-        return min([_RETRY if said else _PERIOD, *([max(due - self._clock(), 0.1)] if due else [])])
+        wait = min(_RETRY, self._settings.grace) if said else self._settings.grace
+        return wait if due is None else min(wait, max(due - self._clock(), 0.1))
 
     def _world(self, engine: list[EngineNetwork], entries: Mapping[str, Entry], records: list[Record]) -> World:
         nodes = {node.metadata.name for node in self._rooms.client.list("Node").items}
@@ -330,7 +331,7 @@ class Follower:
         self._labelled.intersection_update(connected)
         sightings = (self._endpoint_sightings, self._pair_sightings, self._handle_sightings, self._lack_sightings)
         due = [when for one in sightings if (when := one.next_due(grace)) is not None]
-        return max(min(due) - self._clock(), 0.1) if due else _PERIOD
+        return max(min(due) - self._clock(), 0.1) if due else self._settings.grace
 
     def _used_now(self) -> set[str]:
         return {address for one in self._rooms.endpoints.all().values() for address in one.addresses}
@@ -345,9 +346,10 @@ class Follower:
             return
         networks = tuple(f"{one.partition('/')[0]}/{128 if ':' in one else 32}" for one in found.networks)
         pair = self._rooms.links.plugged()[identity]
-        endpoint = Endpoint(identity, networks, definition.profile or pool.name, pair.host, found.mac)
+        profile, mac = definition.profile or pool.name, found.mac or mac_of(identity)
+        endpoint = Endpoint(identity, networks, profile, pair.host, mac)
         for address in endpoint.addresses:
-            self._rooms.addresses.hold(address, identity[:32])
+            self._rooms.addresses.hold(address, identity[:32], afresh=True)
         self._rooms.endpoints.create(endpoint)
         self._labelled.discard(identity)
         _log.warning("endpoint stored again: %s", fields(id=identity[:12], addresses=",".join(networks)))
