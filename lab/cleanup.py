@@ -1,4 +1,4 @@
-"""Remove what a lab made, from its record alone: also after the process that made it was killed.
+"""Remove what a lab made, from its record and its name: also after the process that made it was killed.
 
 Order: processes first, by control group and by recorded pid and start time, then mounts (newest first), network
 namespaces, control groups and the directory. Each step may find its work done already. The record goes last, so that an
@@ -14,7 +14,7 @@ import signal
 import time
 from pathlib import Path
 
-from lab.instance import HOME, Entry, Instance, LabError, Process, host
+from lab.instance import HOME, Entry, Instance, LabError, Process, hierarchies, host
 
 _DEADLINE = 15.0
 _MNT_DETACH = 2
@@ -35,8 +35,11 @@ def sweep(home: Path = HOME) -> list[str]:
 
 
 def destroy(instance: Instance) -> None:
-    """Remove everything `instance` made; LabError names what would not go. Its owner, the first entry, is let live."""
-    entries = instance.entries()[1:]
+    """Remove everything `instance` made; LabError names what would not go. Its owner, named first, is let live."""
+    entries = instance.entries()
+    if entries and entries[0].kind in {"process", "lasts"}:
+        del entries[0]
+    entries = [*_by_name(instance), *entries]
     groups = [Path(entry.name) for entry in entries if entry.kind == "cgroup"]
     _kill_all(instance, groups, entries)
     for entry in reversed(entries):
@@ -51,6 +54,20 @@ def destroy(instance: Instance) -> None:
         if entry.kind == "path":
             _remove_path(Path(entry.name))
     _remove_tree(instance.directory)
+
+
+def _by_name(instance: Instance) -> list[Entry]:
+    """What bears the lab's name, should the record be damaged: namespaces, control groups, mounts in its directory."""
+    begins = f"{instance.name}-"
+    namespaces = [Entry("netns", path.name) for path in Path("/run/netns").glob(f"{begins}*")]
+    groups = [Entry("cgroup", str(group)) for parent in hierarchies() for group in parent.glob(f"{begins}*")]
+    mounts = [Entry("mount", point) for point in _mounted_below(instance.directory)]
+    return [*namespaces, *groups, *mounts]
+
+
+def _mounted_below(directory: Path) -> list[str]:
+    points = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    return [point for point in points if point.startswith(f"{directory}/")]
 
 
 def _kill_all(instance: Instance, groups: list[Path], entries: list[Entry]) -> None:
@@ -117,8 +134,7 @@ def _unmount(path: Path) -> None:
 
 def _remove_tree(directory: Path) -> None:
     """Remove a lab's directory, its record last; refuse while something is still mounted below it."""
-    mounted = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-    if below := [point for point in mounted if point.startswith(f"{directory}/")]:
+    if below := _mounted_below(directory):
         raise LabError(f"{directory}: {below[0]} is still mounted")
     for entry in directory.iterdir():
         if entry.name == "record":

@@ -42,19 +42,20 @@ def silent(_: str) -> None:
 
 
 class Cluster:
-    """A lab with nodes; `create` and `up` make it, `open` finds one that is there."""
+    """A lab with nodes; `create` and `up` make it, `open` finds one that is there and makes nothing."""
 
-    def __init__(self, instance: Instance, plan: Plan) -> None:
+    def __init__(self, instance: Instance, plan: Plan, is_there: bool = False) -> None:
         self.instance = instance
         self.plan = plan
-        self.network = Network(instance, plan.subnet, plan.gateway)
-        self.machines = {node.name: self._machine(node) for node in plan.nodes}
+        self.network = Network(instance, plan.subnet, plan.gateway, is_there)
+        self.machines = {node.name: self._machine(node, is_there) for node in plan.nodes}
         self.server = Server(instance, self.network, plan.url)
         self.guard = threading.Lock()
 
-    def _machine(self, node: Node) -> Machine:
+    def _machine(self, node: Node, is_there: bool) -> Machine:
         recipe, binds = (image.AGENT, _agent_binds()) if node.is_agent else (image.NODE, ())
-        return Machine(self.instance, self.network, image.ensure(recipe), node.name, node.address, binds)
+        root = None if is_there else image.ensure(recipe)
+        return Machine(self.instance, self.network, root, node.name, node.address, binds)
 
     @classmethod
     def create(cls, plan: Plan, name: str = "", owner: int = 0, home: Path = HOME, say: Say = silent) -> "Cluster":
@@ -79,7 +80,7 @@ class Cluster:
             raise LabError(f"there is no lab {name!r}: `lab up` makes it") from None
         if not stored.pop("ready"):
             raise LabError(f"the lab {name!r} did not come up: `lab down` removes what there is of it")
-        return cls(instance, Plan.from_json(stored))
+        return cls(instance, Plan.from_json(stored), is_there=True)
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ A lab belongs to a process and is swept away once that has ended, or it lasts: u
 
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from typing import NamedTuple
 HOME = Path("/run/dcos-calico-lab")
 """Where labs keep their directories: gone after the machine restarts, as what they record is."""
 
+_NAME = re.compile(r"[a-z0-9]{1,12}")
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -80,6 +82,8 @@ class Instance:
     @classmethod
     def create(cls, home: Path = HOME, name: str = "", owner: int = 0) -> "Instance":
         """A new lab: with a name it lasts, otherwise it is this process's; or it is that of the process `owner`."""
+        if name and not _NAME.fullmatch(name):
+            raise LabError(f"{name}: a lab's name has up to 12 lower-case letters and digits")
         instance = cls(home / f"dcl-{name or secrets.token_hex(3)}")
         home.mkdir(parents=True, exist_ok=True)
         try:
@@ -135,10 +139,7 @@ class Instance:
 
     def cgroups(self, name: str) -> list[Path]:
         """The control groups for the processes of `name`, made and recorded: one in each hierarchy systemd may use."""
-        parents = [_CGROUPS / each for each in ("systemd", "unified")]
-        if (_CGROUPS / "cgroup.controllers").exists():
-            parents = [_CGROUPS]
-        groups = [parent / f"{self.name}-{name}" for parent in parents if parent.is_dir()]
+        groups = [parent / f"{self.name}-{name}" for parent in hierarchies()]
         for group in groups:
             if not group.is_dir():
                 self.record("cgroup", str(group))
@@ -170,6 +171,13 @@ class Instance:
         if start := _start_time(process.pid):
             self.record("process", str(process.pid), start)
         return process
+
+
+def hierarchies() -> list[Path]:
+    """Where control groups are: one directory for each hierarchy systemd may use."""
+    if (_CGROUPS / "cgroup.controllers").exists():
+        return [_CGROUPS]
+    return [_CGROUPS / each for each in ("systemd", "unified") if (_CGROUPS / each).is_dir()]
 
 
 def bound(command: Sequence[str]) -> list[str]:

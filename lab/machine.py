@@ -77,13 +77,13 @@ class Bind(NamedTuple):
 
 
 class Machine:
-    """One node of a lab: made where it is not there yet, and found again by a later process from what `power` says."""
+    """One node of a lab: made of `image`, or (None) found again by a later process, running or not, as `power` says."""
 
     def __init__(
         self,
         instance: Instance,
         network: Network,
-        image: Path,
+        image: Path | None,
         name: str,
         address: str,
         binds: Sequence[Bind] = (),
@@ -96,10 +96,13 @@ class Machine:
         self.home = _disk(instance) / name
         self.root = self.home / "root"
         self._child: subprocess.Popen[bytes] | None = None
-        if not os.path.ismount(self.root):
+        if image is not None:
             self._mount(image)
+        elif not os.path.ismount(self.root):
+            raise LabError(f"{name}: its disk is gone; `lab down` removes what there is of the lab")
 
     def _mount(self, image: Path) -> None:
+        _ensure_disk(self.instance)
         for directory in ("up", "wk", "root"):
             (self.home / directory).mkdir(parents=True, exist_ok=True)
         layers = f"lowerdir={image},upperdir={self.home / 'up'},workdir={self.home / 'wk'}"
@@ -339,13 +342,17 @@ _REPORT = (
 
 
 def _disk(instance: Instance) -> Path:
-    """The memory file system of the nodes' own layers: what they sync costs nothing, and one unmount frees it."""
-    disk = instance.directory / "disk"
+    """Where the nodes' own layers are."""
+    return instance.directory / "disk"
+
+
+def _ensure_disk(instance: Instance) -> None:
+    """A memory file system for the nodes' layers: what they sync costs nothing, and one unmount frees it."""
+    disk = _disk(instance)
     if not disk.is_dir():
         disk.mkdir()
         instance.record("mount", str(disk))
         host("mount", "-t", "tmpfs", "-o", "mode=0755,size=8g", "tmpfs", str(disk))
-    return disk
 
 
 def _shown(command: str | Iterable[str]) -> str:

@@ -11,14 +11,16 @@ from lab.instance import Instance, LabError, host
 
 class Network:
     """A bridge, which has the address `gateway` (the last of `subnet` where none is given) and is every node's gateway,
-    and the nodes' cables to it. Made where it is not there yet."""
+    and the nodes' cables to it. Made, or (`is_there`) found again."""
 
-    def __init__(self, instance: Instance, subnet: str = "10.99.0.0/24", gateway: str = "") -> None:
+    def __init__(
+        self, instance: Instance, subnet: str = "10.99.0.0/24", gateway: str = "", is_there: bool = False
+    ) -> None:
         self.instance = instance
         self.subnet = ipaddress.IPv4Network(subnet)
         self.gateway = gateway or str(self.subnet.broadcast_address - 1)
         self.bridge = f"{instance.name}-br"
-        if not Path("/run/netns", self.bridge).exists():
+        if not is_there:
             self._make()
 
     def _make(self) -> None:

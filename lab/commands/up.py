@@ -8,7 +8,6 @@ from typing import Any
 
 import yaml
 
-from lab.cleanup import sweep
 from lab.cluster import Cluster
 from lab.commands import Progress, add_format
 from lab.instance import LabError
@@ -44,7 +43,6 @@ def run(args: argparse.Namespace) -> int:
     counts = Counts(args.masters, args.agents, args.public_agents)
     plan = make_plan(read_config(args.config), counts, args.config.parent if args.config else Path())
     check_kernel(plan.values)
-    sweep()
     cluster = Cluster.create(plan, args.name, int(os.environ.get(OWNER, "0")), say=progress)
     with cluster.alone():
         cluster.up(progress)

@@ -117,7 +117,7 @@ def test_a_lossy_and_a_slow_cable_are_healed(lab: Lab, pair: tuple[Machine, Mach
 
 def test_a_later_process_finds_a_node_that_runs(lab: Lab, pair: tuple[Machine, Machine]) -> None:
     one = pair[0]
-    found = Machine(lab.instance, Network(lab.instance), Path("/nowhere"), one.name, one.address)
+    found = Machine(lab.instance, Network(lab.instance, is_there=True), None, one.name, one.address)
     assert found.is_running
     assert found.run("hostname").stdout == "one\n"
     found.kill()

@@ -101,3 +101,29 @@ def test_another_recipe_is_another_image() -> None:
 )
 def test_only_debians_own_suites_make_an_image(release: str, component: str, wanted: bool) -> None:
     assert image._is_wanted("bookworm", release, component) is wanted
+
+
+def test_a_record_without_its_first_lines_is_still_followed(tmp_path: Path) -> None:
+    instance = Instance(tmp_path / "dcl-half00")
+    instance.directory.mkdir()
+    outside = tmp_path / "outside"
+    outside.touch()
+    instance.record("path", str(outside))
+    destroy(instance)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_named_lab_lasts_and_is_not_swept(tmp_path: Path) -> None:
+    instance = Instance.create(tmp_path, "mine")
+    assert (instance.title, instance.lasts, instance.owner()) == ("mine", True, None)
+    assert sweep(tmp_path) == []
+    with pytest.raises(LabError, match="already"):
+        Instance.create(tmp_path, "mine")
+
+
+def test_a_named_lab_of_a_process_goes_with_it(tmp_path: Path) -> None:
+    instance = Instance.create(tmp_path, "mine", os.getpid())
+    assert not instance.lasts
+    owner = instance.owner()
+    assert owner is not None
+    assert owner.pid == os.getpid()
