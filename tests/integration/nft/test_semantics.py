@@ -398,7 +398,8 @@ def walked(shared: Topology) -> Iterator[Callable[[State], Tables]]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_what_passes(case: Case, walked: Callable[[State], Tables], shared: Topology) -> None:
-    walked(case.state)
+    tables = walked(case.state)
+    assert tables.metrics()["failures"] == 0
     outcome = {one: try_it(shared, one) for one in case.tries}
     assert outcome == {one: one.passes for one in case.tries}
 
