@@ -281,6 +281,16 @@ def test_a_dcos_that_is_not_ours_is_named(node: Node) -> None:
     assert "/opt/mesosphere is not ours (DC/OS 2.2.1)" in error
 
 
+def test_what_a_killed_installation_had_made_first_is_nobodys(node: Node) -> None:
+    root = node.directory / "opt/mesosphere"
+    root.mkdir(parents=True)
+    for name in (".lock", "..owner.new"):
+        (root / name).touch()
+        assert node.run("--preflight-only", "slave").errors == []
+    (root / ".other").touch()
+    assert len(node.run("--preflight-only", "slave").errors) == 1
+
+
 def test_ours_is_recognised_and_its_services_may_hold_their_ports(node: Node) -> None:
     own(node, "slave")
     assert node.run("--preflight-only").status == 0
