@@ -1,0 +1,7 @@
+"""`python -m manual`."""
+
+import sys
+
+from manual.cli import main
+
+sys.exit(main())
