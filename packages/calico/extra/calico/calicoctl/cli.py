@@ -143,6 +143,16 @@ def _explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("member", metavar="KIND[.MEMBER...]")
 
 
+def _node_diags(parser: argparse.ArgumentParser) -> None:
+    text = "the archive's new file (default: /var/tmp/calico-diags-NODE-TIME.tar.gz)"
+    parser.add_argument("-o", "--output", default="", metavar="FILE", help=text)
+    parser.add_argument("--html", default="", metavar="FILE", help="write one page of HTML too")
+    parser.add_argument("--analysis", action="store_true", help="only print what looks wrong; no archive")
+    text = "for all that is collected; what is late is left out (default 60)"
+    parser.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help=text)
+    _config(parser)
+
+
 def _ipam_show(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--ip", default="", metavar="IP", help="who has this address")
@@ -224,6 +234,9 @@ COMMANDS = {
     "label": Command("set or remove a label of a resource", _label, "label node 10.0.0.5 rack=a1", "label"),
     "convert": Command("print documents of the old v1 API as v3", _convert, "convert -f old.yaml", "convert"),
     "node status": Command("show how felix and BIRD fare on this node", _node_status, "node status", "node"),
+    "node diags": Command(
+        "collect what helps to find a node's faults, and name them", _node_diags, "node diags", "diags"
+    ),
     "ipam show": Command("show how full the pools are", _ipam_show, "ipam show --show-blocks", "ipam"),
     "ipam check": Command("explain every address, name what does not add up", _ipam_check, "ipam check", "ipam"),
     "ipam release": Command("free addresses", _ipam_release, "ipam release --ip=172.29.0.9", "ipam"),

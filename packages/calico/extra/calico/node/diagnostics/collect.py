@@ -1,0 +1,106 @@
+"""Runs collectors side by side, each with a deadline and a limit, and puts together what they bring.
+
+A collector that fails or is late is told about and keeps nobody else: etcd or a daemon that is down must not keep the
+rest from being seen.
+"""
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from calico.node.diagnostics.facts import Facts
+from calico.node.diagnostics.redact import redact
+
+FILE_LIMIT = 4 << 20
+TOTAL_LIMIT = 64 << 20
+
+
+class Collected(NamedTuple):
+    """What a collector brings: texts by file name, and facts by their names in `Facts`."""
+
+    files: dict[str, str]
+    facts: dict[str, Any] = {}  # noqa: RUF012  a default of a NamedTuple, never changed
+
+
+class Collector(NamedTuple):
+    """A name for messages, and what is called."""
+
+    name: str
+    run: Callable[[], Collected]
+
+
+class Collection(NamedTuple):
+    """Everything that was brought, secrets taken out; `unread` says of each collector that brought nothing why."""
+
+    files: dict[str, str]
+    facts: Facts
+    unread: dict[str, str]
+
+
+def gather(collectors: Sequence[Collector], node: str, secrets: frozenset[str], seconds: float) -> Collection:
+    """Run all; those that are not done in time are left behind."""
+    done: dict[str, Collected] = {}
+    unread: dict[str, str] = {}
+    threads = {each.name: threading.Thread(target=_run, args=(each, done, unread), daemon=True) for each in collectors}
+    for thread in threads.values():
+        thread.start()
+    end = time.monotonic() + seconds
+    for name, thread in threads.items():
+        thread.join(max(0.0, end - time.monotonic()))
+        if thread.is_alive():
+            unread[name] = f"not done after {seconds:g} s"
+    brought = {name: collected for name, collected in sorted(done.copy().items()) if name not in unread}
+    files = _limited({name: text for collected in brought.values() for name, text in collected.files.items()}, secrets)
+    facts: dict[str, Any] = {"now": time.time(), "node": node}
+    for collected in brought.values():
+        facts.update(collected.facts)
+    clean = {name: redact(why, secrets) for name, why in unread.items()}
+    return Collection(files, _clean(Facts(**facts), secrets), clean)
+
+
+def _run(collector: Collector, done: dict[str, Collected], unread: dict[str, str]) -> None:
+    try:
+        done[collector.name] = collector.run()
+    except Exception as error:  # whatever a broken node makes a collector do, the others must be seen
+        unread[collector.name] = " ".join(str(error).split()) or type(error).__name__
+
+
+def _limited(files: dict[str, str], secrets: frozenset[str]) -> dict[str, str]:
+    """Secrets out, then each file and all of them within bounds; of a long one the end is kept."""
+    left, kept = TOTAL_LIMIT, {}
+    for name, text in sorted(files.items(), key=lambda item: len(item[1])):
+        clean = redact(text, secrets)
+        limit = min(FILE_LIMIT, left)
+        if len(clean) > limit:
+            clean = f"... {len(clean) - limit} characters before this are left out ...\n{clean[len(clean) - limit :]}"
+        kept[name] = clean
+        left = max(0, left - len(clean))
+    return dict(sorted(kept.items()))
+
+
+def _clean(facts: Facts, secrets: frozenset[str]) -> Facts:
+    """Texts of programs and units may quote secrets too."""
+    units = tuple(unit._replace(status=redact(unit.status, secrets)) for unit in facts.units or ())
+    tails = {name: redact(tail, secrets) for name, tail in facts.log_tails.items()}
+    error = redact(facts.datastore_error, secrets)
+    return facts._replace(units=units if facts.units is not None else None, log_tails=tails, datastore_error=error)
+
+
+def output_of(*command: str, seconds: float = 15.0) -> str:
+    """What a program prints, both streams; OSError or RuntimeError where it cannot be run or takes too long."""
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=seconds,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise RuntimeError(f"there is no {command[0]}") from error
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError(f"{command[0]} was not done after {seconds:g} s") from error
+    return done.stdout[-FILE_LIMIT:].decode(errors="replace")

@@ -1,0 +1,98 @@
+"""What the analysis looks at: values that collectors read, each of which may be missing."""
+
+from typing import NamedTuple
+
+
+class Unit(NamedTuple):
+    """A unit as systemd has it."""
+
+    name: str
+    state: str
+    sub_state: str
+    result: str
+    restarts: int
+    status: str
+    pid: int
+
+
+class Interface(NamedTuple):
+    """A network interface; `parent` is the name of the one a tunnel's packets leave by, where that is known."""
+
+    name: str
+    kind: str
+    mtu: int
+    is_up: bool
+    parent: str = ""
+
+
+class Disk(NamedTuple):
+    """A file system by a directory on it: bytes and inodes, all and free (for others than root)."""
+
+    directory: str
+    size: int
+    free: int
+    inodes: int
+    free_inodes: int
+
+
+class Pool(NamedTuple):
+    """A pool: addresses, and how many are in use."""
+
+    name: str
+    cidr: str
+    size: int
+    in_use: int
+    disabled: bool
+
+
+class Leak(NamedTuple):
+    """An address that nobody uses."""
+
+    address: str
+    holder: str
+
+
+class Report(NamedTuple):
+    """A felix's last report of itself, in etcd under a lease: whose, and its own clock when it was written."""
+
+    node: str
+    time: float
+
+
+class Peer(NamedTuple):
+    """A BGP session that is not established: with whom, its state, and what to do."""
+
+    address: str
+    state: str
+    reason: str
+    step: str
+
+
+class Certificate(NamedTuple):
+    """A certificate's file and when it ends (seconds since 1970)."""
+
+    path: str
+    ends: float
+
+
+class Facts(NamedTuple):
+    """Everything the analysis may look at. None: it could not be read, or does not belong to this node."""
+
+    now: float = 0.0
+    node: str = ""
+    datastore_error: str = ""
+    units: tuple[Unit, ...] | None = None
+    interfaces: tuple[Interface, ...] | None = None
+    vxlan_wanted: bool | None = None
+    disks: tuple[Disk, ...] | None = None
+    pools: tuple[Pool, ...] | None = None
+    leaks: tuple[Leak, ...] | None = None
+    ipam_findings: tuple[str, ...] | None = None
+    reports: tuple[Report, ...] | None = None
+    drops: tuple[str, ...] | None = None
+    bird_wanted: bool | None = None
+    bird_error: str = ""
+    peers: tuple[Peer, ...] | None = None
+    differences: tuple[str, ...] | None = None
+    certificates: tuple[Certificate, ...] | None = None
+    log_tails: dict[str, str] = {}  # noqa: RUF012  a default of a NamedTuple, never changed
