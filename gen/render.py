@@ -229,7 +229,10 @@ def _diagnostics() -> dict[str, Any]:
             {"Location": f"/var/lib/dcos/etcd/{name}", "Role": ["master"], "Optional": True}
             for name in ("initial-state", "initial-nodes")
         ],
-        "LocalCommands": [{"Command": command, "Role": ["master"]} for command in commands],
+        "LocalCommands": [
+            *({"Command": command, "Role": ["master"]} for command in commands),
+            {"Command": [_CALICOCTL, "node", "diags", "--analysis"], "Role": ["master", "agent", "agent_public"]},
+        ],
     }
 
 
