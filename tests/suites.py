@@ -35,7 +35,7 @@ SUITES = (
     Suite("lint"),
     Suite("type"),
     Suite("unit"),
-    Suite("integration", ("debian", "root", "namespaces"), (_IP, _ANALYZE, _DEBSTRAP, _CHROMIUM)),
+    Suite("integration", ("debian", "root", "namespaces"), (_IP, _ANALYZE, _DEBSTRAP, _CHROMIUM, _NFT)),
     Suite("e2e", ("debian", "root", "namespaces"), (_IP, _NSPAWN, _DEBSTRAP, _NFT, _SYSCTL)),
 )
 

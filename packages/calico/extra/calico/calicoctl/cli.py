@@ -184,6 +184,34 @@ def _ipam_configure(parser: argparse.ArgumentParser) -> None:
     _dry_run(parser)
 
 
+def _network_create(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="of the network, and of its pool")
+    parser.add_argument("--cidr", required=True, metavar="CIDR", help="its addresses: an IPv4 network of its own")
+    parser.add_argument(
+        "--profile", default="", metavar="NAME", help="its profile (default: NAME); made if there is none"
+    )
+    text = "accept ranges that DC/OS has by default, where they are configured otherwise"
+    parser.add_argument("--allow-overlap", action="store_true", help=text)
+    _config(parser)
+    _dry_run(parser)
+
+
+def _network_delete(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME")
+    _config(parser)
+    _dry_run(parser)
+
+
+def _network_list(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--format", default="text", choices=("text", "json"))
+    _config(parser)
+
+
+def _network_cni(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME")
+    _config(parser)
+
+
 def _decommission(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("node", metavar="NODE", help="the node's name, as `calicoctl get node` shows it")
     parser.add_argument("--force", action="store_true", help="also while its agent runs")
@@ -252,6 +280,12 @@ COMMANDS = {
     "policy trace": Command(
         "tell which policy decides about a connection", _trace, "policy trace web-1 172.29.0.9 --port 5432", "policy"
     ),
+    "network create": Command(
+        "make a network more on every agent", _network_create, "network create blue --cidr 10.1.0.0/16", "network"
+    ),
+    "network delete": Command("take a network away again", _network_delete, "network delete blue", "network"),
+    "network list": Command("show the networks of the cluster", _network_list, "network list", "network"),
+    "network cni": Command("print a network's file for Mesos' agents", _network_cni, "network cni blue", "network"),
     "explain": Command("list the members of a kind", _explain, "explain gnp.spec.ingress", "explain"),
     "version": Command("show the versions of this client and of the cluster", _config, "version", "version"),
     "completion": Command(
