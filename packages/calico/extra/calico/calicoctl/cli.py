@@ -245,6 +245,42 @@ def _trace(parser: argparse.ArgumentParser) -> None:
     _namespace(parser)
 
 
+def _migration(parser: argparse.ArgumentParser) -> None:
+    text = "the network to leave (default dcos); may be repeated"
+    parser.add_argument("--from", dest="old", action="append", default=[], metavar="NAME", help=text)
+    text = "the network to join (default calico)"
+    parser.add_argument("--to", dest="new", default="calico", metavar="NAME", help=text)
+    parser.add_argument("--back", action="store_true", help="give back what was there before the migration")
+    text = "only show the difference and what has to be decided"
+    parser.add_argument("--dry-run", action="store_true", help=text)
+    parser.add_argument("-o", "--output", default="text", choices=("text", "json"))
+    text = "where the way back is kept (default: .calico-migration beside a file, or here)"
+    parser.add_argument("--record", default="", metavar="DIR", help=text)
+
+
+def _migrate_marathon(parser: argparse.ArgumentParser) -> None:
+    text = "a file, a directory, or the URL of a Marathon, of an application or of a pod"
+    parser.add_argument("target", nargs="+", metavar="FILE|DIR|URL", help=text)
+    _migration(parser)
+    text = "also where ports of the host will not be published"
+    parser.add_argument("--allow-host-ports", action="store_true", help=text)
+    parser.add_argument("--token-file", default="", metavar="FILE", help="DC/OS' token (or DCOS_ACS_TOKEN)")
+    parser.add_argument("--user", default="", metavar="NAME", help="user of a Marathon that asks for a password")
+    parser.add_argument("--password-file", default="", metavar="FILE")
+    parser.add_argument("--ca-file", default="", metavar="FILE", help="authority of the server's certificate")
+    parser.add_argument("--force", action="store_true", help="end a deployment that is in the way")
+    text = "per definition, for its deployment (default 300; 0: not at all)"
+    parser.add_argument("--wait", type=float, default=300.0, metavar="SECONDS", help=text)
+    parser.set_defaults(form="marathon")
+
+
+def _migrate_svc(parser: argparse.ArgumentParser) -> None:
+    text = "a package, or svc.yml, marathon.json.mustache or config.json of one"
+    parser.add_argument("target", nargs="+", metavar="FILE|DIR", help=text)
+    _migration(parser)
+    parser.set_defaults(form="svc", allow_host_ports=False)
+
+
 def _completion(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=("bash",))
 
@@ -287,6 +323,18 @@ COMMANDS = {
     "network list": Command("show the networks of the cluster", _network_list, "network list", "network"),
     "network cni": Command("print a network's file for Mesos' agents", _network_cni, "network cni blue", "network"),
     "explain": Command("list the members of a kind", _explain, "explain gnp.spec.ingress", "explain"),
+    "migrate marathon": Command(
+        "move applications and pods to Calico's network",
+        _migrate_marathon,
+        "migrate marathon apps/ --dry-run",
+        "migrate",
+    ),
+    "migrate svc": Command(
+        "move packages of dcos-commons to Calico's network",
+        _migrate_svc,
+        "migrate svc my-service/ --dry-run",
+        "migrate",
+    ),
     "version": Command("show the versions of this client and of the cluster", _config, "version", "version"),
     "completion": Command(
         "print a completion script for the shell", _completion, "completion bash >calicoctl.bash", "completion"

@@ -129,7 +129,7 @@ def _explained(error: yaml.MarkedYAMLError, part: str, file: str, first_line: in
     if any(abs(part.count("\n", 0, bullet.start()) - at) <= 1 for bullet in bullets):
         return [
             f"{file}:{first_line + part.count(chr(10), 0, bullet.start())}: error parsing document: "
-            f"an item of a list begins with '-', not with {bullet[1]!r}; write: - {bullet[2]}"
+            f"an item of a list begins with '-', not with {bullet[1]!r}; write: - {' '.join(bullet[2].splitlines())}"
             for bullet in bullets
         ]
     return [f"{file}:{first_line + at}: error parsing document: {error.problem or error.context}"]

@@ -1,0 +1,142 @@
+"""Marathon's HTTP API, as much of it as a migration needs.
+
+Routes: `GET /v2/apps`, `GET /v2/pods`, `PUT /v2/apps/<id>` (partial: what is given is changed), `PUT /v2/pods/<id>`
+(the whole pod), `GET /v2/deployments`. With DC/OS' Admin Router before it, a token goes with every request; a Marathon
+of one's own may want a user and a password.
+"""
+
+import base64
+import json
+import ssl
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any, NamedTuple
+
+_TIMEOUT = 30
+
+
+class ApiError(Exception):
+    """A request that failed; what Marathon said, on one line."""
+
+
+class Access(NamedTuple):
+    """Who asks: a token of DC/OS, or a user with a password; and whom a server's certificate must come from."""
+
+    token: str = ""
+    user: str = ""
+    password: str = ""
+    ca_file: str = ""
+
+
+class Target(NamedTuple):
+    """Where Marathon is, and which one thing is meant; all of them where there is no `id`."""
+
+    base: str
+    kind: str = ""
+    id: str = ""
+
+
+def target(url: str) -> Target:
+    """Split a URL: Marathon's own, or one of an application (`/v2/apps//id`) or a pod (`/v2/pods//id`)."""
+    for kind in ("apps", "pods"):
+        base, found, rest = url.partition(f"/v2/{kind}")
+        if found:
+            name = urllib.parse.unquote(rest.strip("/"))
+            return Target(base, kind, f"/{name}" if name else "")
+    return Target(url.removesuffix("/v2").rstrip("/"))
+
+
+class Marathon:
+    """One Marathon."""
+
+    def __init__(self, base: str, access: Access) -> None:
+        self.base = base
+        self._headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        if access.token:
+            self._headers["Authorization"] = f"token={access.token}"
+        elif access.user:
+            pair = base64.b64encode(f"{access.user}:{access.password}".encode()).decode()
+            self._headers["Authorization"] = f"Basic {pair}"
+        context = ssl.create_default_context(cafile=access.ca_file or None)
+        # A redirect would carry the token to another place.
+        self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _NoRedirect())
+
+    def items(self, wanted: Target) -> list[tuple[str, dict[str, Any]]]:
+        """(kind, definition) of what is meant, by id."""
+        kinds = [wanted.kind] if wanted.kind else ["apps", "pods"]
+        found = []
+        for kind in kinds:
+            if wanted.id:
+                answer = self._ask("GET", self._path(kind, wanted.id))
+                found.append((kind, answer.get("app", answer)))
+            else:
+                answer = self._ask("GET", f"/v2/{kind}")
+                found += [(kind, each) for each in (answer.get("apps", []) if kind == "apps" else answer)]
+        return sorted(found, key=lambda item: str(item[1].get("id")))
+
+    def get(self, kind: str, identifier: str) -> dict[str, Any]:
+        """A definition as it is now."""
+        answer = self._ask("GET", self._path(kind, identifier))
+        return dict(answer.get("app", answer))
+
+    def put(self, kind: str, identifier: str, body: dict[str, Any], force: bool) -> str:
+        """Change a definition; the deployment's id, which is empty where Marathon names none."""
+        query = {"force": "true"} if force else {}
+        if kind == "apps":
+            query["partialUpdate"] = "true"
+        suffix = f"?{urllib.parse.urlencode(query)}" if query else ""
+        answer = self._ask("PUT", self._path(kind, identifier) + suffix, body)
+        return str(answer.get("deploymentId", "")) if isinstance(answer, dict) else ""
+
+    def wait(self, deployment: str, seconds: float) -> bool:
+        """Until a deployment is over; False where it is not in that time."""
+        end = time.monotonic() + seconds
+        while any(each.get("id") == deployment for each in self._ask("GET", "/v2/deployments")):
+            if time.monotonic() > end:
+                return False
+            time.sleep(min(1.0, max(0.05, seconds / 100)))
+        return True
+
+    def _path(self, kind: str, identifier: str) -> str:
+        return f"/v2/{kind}/{urllib.parse.quote(identifier.lstrip('/'))}"
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        url = f"{self.base}{path}"
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(url, data, self._headers, method=method)
+        try:
+            with self._opener.open(request, timeout=_TIMEOUT) as answer:
+                return json.loads(answer.read() or b"{}")
+        except urllib.error.HTTPError as error:
+            raise ApiError(f"{method} {url}: {_reason(error)}") from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            raise ApiError(f"{method} {url}: {getattr(reason, 'strerror', None) or reason}") from error
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_arguments: Any) -> None:
+        """Refuse: the answer is then an error that says where it leads."""
+
+
+def _reason(error: urllib.error.HTTPError) -> str:
+    """The status, and what Marathon says about it."""
+    with error:
+        text = error.read(4096).decode(errors="replace")
+    hints = {
+        401: "give a token or a password that is valid",
+        403: "this user may not do that",
+        409: "a deployment is under way: wait for it, or use --force, which ends it",
+    }
+    try:
+        document = json.loads(text)
+        said = document.get("message") or document.get("title") or ""
+        details = [str(each) for detail in document.get("details", []) for each in detail.get("errors", [])]
+        said = "; ".join([said, *details]) if details else said
+    except (ValueError, AttributeError):
+        said = " ".join(text.split())[:200]
+    place = f" (redirected to {error.headers['Location']})" if error.headers.get("Location") else ""
+    told = f"{error.code} {error.reason}{place}" + (f": {said}" if said else "")
+    return told + (f" ({hints[error.code]})" if error.code in hints else "")
