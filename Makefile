@@ -8,7 +8,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: bundle test soak bench lab clean help
+.PHONY: docs bundle test soak bench lab clean help
 
 bundle: $(VENV)/.bundle  ## build dist/: the verified install bundle
 	@$(BIN)/release bundle --config $(CONFIG) --output $(OUTPUT)
@@ -44,6 +44,9 @@ $(VENV)/.bundle: requirements/bundle.txt pyproject.toml tools/setup | $(VENV)/bi
 $(VENV)/.test: requirements/test.txt $(VENV)/.bundle
 	@$(BIN)/pip install -q -q --disable-pip-version-check --require-hashes -r requirements/test.txt
 	@touch $@
+
+docs: $(VENV)/.test  ## check the documentation, and build it as a site in build/site
+	@$(BIN)/python -m manual build/site
 
 clean:  ## remove what was built here (the download cache stays)
 	rm -rf $(OUTPUT) $(VENV) .tox build .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -32,6 +32,7 @@ PROGRAMS = (
     Program("dcos-etcdctl", "dcos_etcd.ctl", "master"),
     Program("etcd-discovery", "dcos_etcd.discovery", "master, run by its unit"),
     Program("calico-node", "calico.node.agent", "node, run by its unit"),
+    Program("calico-felix", "calico.felix.cli", "node, run by its unit"),
     Program("calico-confd", "calico.confd.cli", "node, run by its unit"),
 )
 
