@@ -70,11 +70,29 @@ class Page:
                     yield Link((token.map or [0])[0] + 1, path, anchor)
 
     @property
-    def samples(self) -> Iterator[Sample]:
-        """Every command of the blocks marked `sh`, comments left out."""
+    def blocks(self) -> Iterator["Block"]:
+        """The blocks marked `sh`."""
         for token in self.tokens:
             if token.type == "fence" and token.info.strip() == "sh":
-                yield from _samples(self.name, (token.map or [0])[0] + 2, token.content)
+                yield Block(self.name, (token.map or [0])[0] + 2, token.content)
+
+    @property
+    def samples(self) -> Iterator[Sample]:
+        """Every command of those blocks, comments left out."""
+        for block in self.blocks:
+            yield from _samples(*block)
+
+    def fenced(self, mark: str) -> list[str]:
+        """The texts of the blocks with another mark."""
+        return [token.content for token in self.tokens if token.type == "fence" and token.info.strip() == mark]
+
+
+class Block(NamedTuple):
+    """A block of shell as it stands: its page, its first line, its text."""
+
+    page: str
+    line: int
+    text: str
 
 
 def _samples(page: str, first: int, content: str) -> Iterator[Sample]:
