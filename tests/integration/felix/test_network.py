@@ -206,6 +206,17 @@ def test_unknown_routes_of_a_fresh_interface_have_ten_seconds(host: Node) -> Non
     assert host.network.next_due == 0
 
 
+def test_a_full_buffer_of_notifications_leads_to_a_listing(host: Node) -> None:
+    host.apply(STATE)
+    events = host.network.monitor._events._socket
+    events.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    lines = [f"link add cali{number} type veth peer name x{number}" for number in range(100, 160)]
+    host.space.batch([*lines, *(f"link set cali{number} up" for number in range(100, 160))])
+    host.apply(Changes(workloads={TWO: workload("cali159", "10.0.0.9")}))
+    assert host.network.monitor.lost > 0
+    assert "10.0.0.9 dev cali159" in " ".join(host.routes())
+
+
 def _connections(space: Space) -> int:
     return space.call(lambda: int(Path("/proc/sys/net/netfilter/nf_conntrack_count").read_text()))
 

@@ -13,8 +13,10 @@ from calico.felix.calc.inputs import DECODERS
 from calico.felix.config.settings import Settings
 from calico.felix.configuration import Configuration
 from calico.felix.dataplane.network import Network
+from calico.felix.dataplane.nft.foreign import Neighbours
 from calico.felix.dataplane.nft.tables import DataplaneError, Tables
 from calico.felix.desired import Changes
+from calico.netlink.nftables.transactions import Nfnetlink
 from calico.netlink.socket import NETLINK_NETFILTER, Netlink
 
 _DEADLINE = 30.0
@@ -70,7 +72,8 @@ def _compare(settings: Settings, changes: Changes, directory: Path) -> tuple[lis
         interfaces = network.host_interfaces()
         tables.set_interfaces({name: held for name, held in interfaces.items() if not is_excluded(name)})
         differences += tables.compare(changes)
-        return differences, [*problems, *tables.problems()]
+        missing, obstacles = Neighbours(Nfnetlink(netlink), wiring.nft_settings(settings)).compare()
+        return [*differences, *missing], [*problems, *tables.problems(), *obstacles]
     except DataplaneError as error:
         raise OSError(str(error)) from error
     finally:

@@ -43,15 +43,22 @@ class PacketFilter(Protocol):
     def check(self) -> list[str]:
         """Undo what others changed; what that was."""
 
+    def watch(self) -> None:
+        """Look after our accepts in the packet filters of other programs, at the price of one question."""
+
     def problems(self) -> list[str]:
         """What denies though it should not: policies that cannot be rendered, tables of others that drop."""
 
 
 class Intervals(NamedTuple):
-    """Seconds between two comparisons with the kernel, of each half; 0: never."""
+    """Seconds between two comparisons with the kernel; 0: never. `others`: looks at other programs' packet filters.
+
+    When Docker starts it drops what workloads send until our accepts are in its chains again.
+    """
 
     filter: float = 10.0
     network: float = 90.0
+    others: float = 2.0
 
 
 class Outcome(NamedTuple):
@@ -82,7 +89,7 @@ class Dataplane:
         self.intervals = intervals
         self._changes: list[Changes] = []
         self._filter_retry, self._network_retry = _Retry(clock), _Retry(clock)
-        self._filter_check = self._network_check = 0.0
+        self._filter_check = self._network_check = self._others_check = 0.0
         self._interfaces: Mapping[str, frozenset[str]] | None = None
         self._interfaces_due = self._network_due = False
         self._is_started = False
@@ -110,6 +117,7 @@ class Dataplane:
         self._is_started = self._interfaces_due = True
         self._filter_check = self._after(self.intervals.filter)
         self._network_check = self._after(self.intervals.network)
+        self._others_check = self._after(self.intervals.others)
         self._take(changes)
         return self.turn()
 
@@ -121,7 +129,9 @@ class Dataplane:
             self._take(changes)
         if self.network.refresh_interfaces():
             self._interfaces_due = self._network_due = True
-        return _sum(self._turn_filter(), self._turn_network())
+        outcome = _sum(self._turn_filter(), self._turn_network())
+        self._turn_others()
+        return outcome
 
     def _take(self, changes: Changes) -> None:
         self._changes.append(changes)
@@ -130,9 +140,16 @@ class Dataplane:
 
     def next_due(self) -> float:
         """When, by the clock, `turn` has something to do though nothing changes."""
-        due = [self._filter_retry.due, self._network_retry.due, self.network.next_due]
-        due += [self._filter_check if self.intervals.filter else 0.0]
-        due += [self._network_check if self.intervals.network else 0.0]
+        due = [self._others_check] if self.intervals.others else []
+        if self._filter_retry.due:  # a half that fails waits for its next attempt, whatever else is due
+            due.append(self._filter_retry.due)
+        elif self.intervals.filter:
+            due.append(self._filter_check)
+        if self._network_retry.due:
+            due.append(self._network_retry.due)
+        else:
+            due += [self._network_check] if self.intervals.network else []
+            due += [self.network.next_due]
         return min((one for one in due if one), default=0.0)
 
     def close(self) -> None:
@@ -142,7 +159,8 @@ class Dataplane:
     # -- the packet filter -----------------------------------------------------------------------------------------
 
     def _turn_filter(self) -> Outcome:
-        is_due = self.intervals.filter and self._clock() >= self._filter_check
+        is_waiting = self._filter_retry.is_waiting
+        is_due = self.intervals.filter and self._clock() >= self._filter_check and not is_waiting
         if not (self._changes or self._interfaces_due or is_due or self._filter_retry.is_due):
             return Outcome()
         try:
@@ -157,6 +175,16 @@ class Dataplane:
         self._filter_retry.succeeded()
         self._note(tuple(self._filter.problems()))
         return Outcome(writes, len(repaired))
+
+    def _turn_others(self) -> None:
+        """Look whether others let pass what policy allows; while ours does not stand there is nothing to let pass."""
+        if not self.intervals.others or self._clock() < self._others_check:
+            return
+        self._others_check = self._after(self.intervals.others)
+        if self._filter_retry.problems:
+            return
+        self._filter.watch()
+        self._note(tuple(self._filter.problems()))
 
     def _note(self, states: tuple[str, ...]) -> None:
         """Log what the packet filter complains about, once."""
@@ -189,6 +217,7 @@ class Dataplane:
     def _turn_network(self) -> Outcome:
         now = self._clock()
         is_due = (self.intervals.network and now >= self._network_check) or 0 < self.network.next_due <= now
+        is_due = is_due and not self._network_retry.is_waiting
         if is_due:
             self.network.resync()
             self._network_check = self._after(self.intervals.network)
@@ -226,6 +255,10 @@ class _Retry:
     @property
     def is_due(self) -> bool:
         return 0 < self.due <= self._clock()
+
+    @property
+    def is_waiting(self) -> bool:
+        return self.due > self._clock()
 
     def failed(self, problems: tuple[str, ...]) -> tuple[str, ...]:
         """Once more; the problems, which are logged when they are new."""

@@ -71,6 +71,16 @@ class Neighbours:
             self._look()
         return [*(str(one) for one in self._obstacles if not one.ours_to_fix), *self._legacy()]
 
+    def compare(self) -> tuple[list[str], list[str]]:
+        """Where our accepts are missing, and what drops all the same; nothing is written."""
+        chains = list(self._nft.chains())
+        found = list(self._find(chains))
+        missing = [one for one in found if one.ours_to_fix and any(True for _ in self._accepts(one, chains))]
+        rest = [str(one) for one in found if not one.ours_to_fix]
+        where = {(one.family, one.table, one.chain): _FAMILIES.get(one.family, "") for one in missing}
+        lines = [f"table {name} {table} chain {chain} lacks our accepts" for (_, table, chain), name in where.items()]
+        return lines, [*rest, *self._legacy()]
+
     @property
     def mended(self) -> list[str]:
         """A line for each chain that has our accepts, as of the last look."""

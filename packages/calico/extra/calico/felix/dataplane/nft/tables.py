@@ -117,7 +117,7 @@ class Tables:
         Looks after the accepts in other people's tables, too. Two questions to the kernel while nobody wrote to any
         table. Raises DataplaneError.
         """
-        self._watch()
+        self.watch()
         self._forget_counters()
         if self._in_doubt:
             self._write()
@@ -180,8 +180,8 @@ class Tables:
         self._in_doubt = True
         return remove_tables(self._nft.netlink, self._settings.table)
 
-    def _watch(self) -> None:
-        """Look at the others' tables. Nothing of ours depends on it."""
+    def watch(self) -> None:
+        """Look at the others' tables, and put our accepts where they are missing. Nothing of ours depends on it."""
         try:
             self._obstacles = self._neighbours.check()
         except OSError as error:
@@ -248,7 +248,7 @@ class Tables:
         if not operations:
             self._generation = generation
         self._in_doubt = False
-        self._watch()
+        self.watch()
         self._counts["repairs"] += bool(operations)
         self._counts["replacements"] += anew
         return applied._replace(repaired=True)
