@@ -268,3 +268,15 @@ def test_an_endpoint_that_is_down_or_not_there() -> None:
 
 def test_the_input_values_are_what_places_are_found_by() -> None:
     assert isinstance(decode(_W1[0], stored(_W1[1])), Workload)
+
+
+def test_the_tunnels_own_packets_meet_what_stands_before_connection_tracking() -> None:
+    no_udp = [rule("Deny", protocol="UDP")]
+    raw = policy("u", "role == 'host'", ingress=no_udp, doNotTrack=True, **_IN, **_FORWARD)
+    found = _trace("w1 -> r1 tcp 80", (_HEP_B, raw))
+    assert _told(found) == ["a normal egress allow", "b untracked ingress deny"]
+    late = policy("n", "role == 'host'", ingress=no_udp, **_IN, **_FORWARD)
+    assert _trace("w1 -> r1 tcp 80", (_HEP_B, late)).verdict == "allow", "the tunnel's rules come before"
+    out = policy("u", "role == 'host'", egress=no_udp, doNotTrack=True, **_OUT, **_FORWARD)
+    found = _trace("w1 -> r1 tcp 80", (_HEP_A, out))
+    assert _told(found) == ["a normal egress allow", "a untracked egress deny"]

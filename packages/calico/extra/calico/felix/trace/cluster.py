@@ -31,10 +31,15 @@ class End(NamedTuple):
 
 
 class Cluster:
-    """What the datastore holds at one moment; `local` are the sources of configuration beside it."""
+    """What the datastore holds at one moment.
 
-    def __init__(self, updates: Iterable[Update], local: Sequence[Source] = ()) -> None:
-        self._updates, self._local = list(updates), tuple(local)
+    `everywhere` are the sources of configuration beside it that all nodes have; `local`, which may be set, are those of
+    single nodes.
+    """
+
+    def __init__(self, updates: Iterable[Update], everywhere: Sequence[Source] = ()) -> None:
+        self._updates, self._everywhere = list(updates), tuple(everywhere)
+        self.local: Mapping[str, Sequence[Source]] = {}
         values = [update.value for update in self._updates]
         self._workloads = [one for one in values if isinstance(one, Workload)]
         self._hosts = [one for one in values if isinstance(one, HostEnd)]
@@ -66,7 +71,7 @@ class Cluster:
         graph, state = Graph(node), State()
         graph.update(self._updates)
         state.apply(graph.flush())
-        configuration = Configuration(self._local, node)
+        configuration = Configuration((*self.local.get(node, ()), *self._everywhere), node)
         for update in self._updates:
             configuration.update(update)
         settings = configuration.resolve().settings._replace(hostname=node)

@@ -77,6 +77,21 @@ def follow(view: View, packet: Packet, came: Stop, goes: Stop) -> list[Stage]:
     return stages
 
 
+def follow_tunnel(view: View, outer: Packet, uplink: str, arrives: bool) -> list[Stage]:
+    """The stages that a tunnel's own packet meets at a node's uplink, as it leaves or `arrives`, up to a denial.
+
+    The tunnel's rules accept it before any other policy of the host, but not before its untracked and pre-DNAT policy.
+    """
+    came, goes = (Stop(interface=uplink), HOST) if arrives else (HOST, Stop(interface=uplink))
+    way = _Way(view, outer, came, goes)
+    stages: list[Stage] = []
+    for stage in (*way.before_tracking(), *way.before_dnat()):
+        stages.append(stage)
+        if stage.verdict == "deny":
+            break
+    return stages
+
+
 class _Way:
     """One packet on one node."""
 
@@ -85,8 +100,9 @@ class _Way:
         self._accepted = False
 
     def stages(self) -> Iterator[Stage]:
-        yield from self._before_tracking()
-        yield from self._before_dnat()
+        """All that stands in its way, whatever comes of each."""
+        yield from self.before_tracking()
+        yield from self.before_dnat()
         came, goes = self._came, self._goes
         if came.is_host and goes.workload:
             yield self._unpoliced()
@@ -99,7 +115,8 @@ class _Way:
         else:
             yield from self._forwarded()
 
-    def _before_tracking(self) -> Iterator[Stage]:
+    def before_tracking(self) -> Iterator[Stage]:
+        """The check of a workload's source, or the untracked policy of a host endpoint."""
         if self._came.workload:
             found = self._workload(self._came.workload)
             if found is None:
@@ -114,7 +131,8 @@ class _Way:
         if endpoint and (policies := _of(endpoint.untracked, direction)):
             yield self._stage(name, Lists("untracked", direction, policies), failsafe=True)
 
-    def _before_dnat(self) -> Iterator[Stage]:
+    def before_dnat(self) -> Iterator[Stage]:
+        """The pre-DNAT policy of a host endpoint, unless an untracked rule has allowed the packet."""
         if self._came.is_host or self._accepted:
             return
         name, endpoint = self._host_endpoint(self._came)

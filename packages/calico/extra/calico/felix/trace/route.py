@@ -6,9 +6,12 @@ from typing import Literal, NamedTuple
 
 from calico.felix.desired import Route, WorkloadId
 from calico.felix.trace.matching import Packet
-from calico.felix.trace.path import HOST, Stage, Stop, View, follow
+from calico.felix.trace.path import HOST, Stage, Stop, View, follow, follow_tunnel
 
 VXLAN_DEVICE, IPIP_DEVICE = "vxlan.calico", "tunl0"
+_IPIP, _UDP = 4, 17
+_SOME_PORT = 49152
+"""VXLAN's source port is a hash of what it carries."""
 
 
 class Place(NamedTuple):
@@ -50,11 +53,44 @@ def trace(
         device = device_to(view, packet.destination)
         stages = follow(view, packet, source.stop, Stop(interface=device or uplinks[here]))
         packet = _masqueraded(view, packet) if source.workload else packet
-    if there in views and not (stages and stages[-1].verdict == "deny"):
-        came = device or (device_to(views[there], packet.source) if here not in views else "") or uplinks[there]
+    elif there in views:
+        device = device_to(views[there], packet.source)
+    if device:
+        stages = _encapsulated(stages, device, source, destination, views, uplinks)
+    if there in views and not _is_denied(stages):
         inner = _without_floating(packet, destination, views)
-        stages += follow(views[there], inner, Stop(interface=came), destination.stop)
+        stages += follow(views[there], inner, Stop(interface=device or uplinks[there]), destination.stop)
     return _told(packet, stages)
+
+
+def _encapsulated(
+    stages: list[Stage],
+    device: str,
+    source: Place,
+    destination: Place,
+    views: Mapping[str, View],
+    uplinks: Mapping[str, str],
+) -> list[Stage]:
+    """What stands in the way of the tunnel's own packet, behind what its content has met so far."""
+    for place, arrives in ((source, False), (destination, True)):
+        view = views.get(place.node)
+        if view is not None and not _is_denied(stages):
+            outer = _outer(view, device, source.node, destination.node)
+            stages = stages + follow_tunnel(view, outer, uplinks[place.node], arrives)
+    return stages
+
+
+def _outer(view: View, device: str, source: str, destination: str) -> Packet:
+    """The packet that a tunnel sends from node to node."""
+    hosts = view.state.hosts
+    here, there = (hosts[name].address4 if name in hosts else "" for name in (source, destination))
+    if device == IPIP_DEVICE:
+        return Packet(here, there, _IPIP)
+    return Packet(here, there, _UDP, _SOME_PORT, view.settings.vxlan_port)
+
+
+def _is_denied(stages: list[Stage]) -> bool:
+    return bool(stages) and stages[-1].verdict == "deny"
 
 
 def _told(packet: Packet, stages: list[Stage]) -> Trace:
