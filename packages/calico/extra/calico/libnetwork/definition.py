@@ -17,6 +17,7 @@ ENTRIES = f"{REGISTRY}network/"
 NODES = f"{REGISTRY}node/"
 
 PROFILE_OPTION = "org.projectcalico.profile"
+_FLAGS = ("private", "leaving", "removed")
 
 
 class Definition(NamedTuple):
@@ -46,7 +47,8 @@ class Record(NamedTuple):
     """A network of a node's engine. `name` is empty until the engine was asked for it.
 
     `private`: its name stands for another network in the cluster; it is this node's alone. `leaving`: the plugin takes
-    it from the engine, and its end says nothing about the cluster.
+    it from the engine, and its end says nothing about the cluster. `removed`: somebody took it from the engine, and the
+    cluster has yet to be told.
     """
 
     node: str
@@ -55,6 +57,7 @@ class Record(NamedTuple):
     name: str = ""
     private: bool = False
     leaving: bool = False
+    removed: bool = False
     revision: int = 0
 
     @property
@@ -81,7 +84,7 @@ def write_entry(entry: Entry) -> bytes:
 def write_record(record: Record) -> bytes:
     """The bytes of a record."""
     members = {"name": record.name, **_members(record.definition)}
-    return _json({**members, "private": record.private, "leaving": record.leaving})
+    return _json({**members, **{flag: getattr(record, flag) for flag in _FLAGS}})
 
 
 def read(key: str, value: bytes, revision: int) -> Entry | Record | None:
@@ -100,8 +103,9 @@ def read(key: str, value: bytes, revision: int) -> Entry | Record | None:
         case ["network", name] if name:
             return Entry(name, definition, bool(document.get("removing", False)), revision)
         case ["node", node, identity] if node and identity:
-            flags = bool(document.get("private", False)), bool(document.get("leaving", False))
-            return Record(node, identity, definition, str(document.get("name", "")), *flags, revision)
+            private, leaving, removed = (bool(document.get(flag, False)) for flag in _FLAGS)
+            name = str(document.get("name", ""))
+            return Record(node, identity, definition, name, private, leaving, removed, revision)
     return None
 
 

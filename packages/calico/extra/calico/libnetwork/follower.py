@@ -36,6 +36,7 @@ from calico.libnetwork.plan import (
     RemoveNetwork,
     Say,
     Sightings,
+    SpreadRemoval,
     World,
     plan_leftovers,
     plan_networks,
@@ -46,6 +47,8 @@ from calico.libnetwork.settings import PluginSettings
 from calico.model.problems import ModelError
 
 _RETRY = 2.0
+_SETTLING = 2.0
+"""Seconds after a removal until it is one for the cluster."""
 _ROUNDS = 5  # plans in a row: each may rest on what the one before did
 PROBLEMS = (DatastoreError, IpamError, ResourceError, ModelError, DriverError, EngineRefusedError, OSError)
 
@@ -76,6 +79,7 @@ class Follower:
         self._labelled: set[str] = set()
         self._label_lock = threading.Lock()
         self._said: set[str] = set()
+        self._pruned: set[str] = set()
         self.status = "waiting for the Docker Engine"
 
     def start(self) -> None:
@@ -104,6 +108,8 @@ class Follower:
                 for event in self._rooms.engine.events(self._settings.grace):
                     if event is None:
                         self.poke()
+                    elif event.action == "prune":
+                        self._on_prune()
                     elif event.driver == DRIVER:
                         self._on_event(event.action, event.network, event.container)
             except EngineAwayError as error:
@@ -116,6 +122,12 @@ class Follower:
         if action == "connect" and container:
             threading.Thread(target=self._on_connect, args=(network, container), name="labels", daemon=True).start()
         elif action in ("create", "destroy", "disconnect"):
+            self.poke()
+
+    def _on_prune(self) -> None:
+        """The engine was tidied up: what went just now was in nobody's way, and the cluster keeps it."""
+        if isinstance(self._rooms.networks, LocalNetworks):
+            self._pruned |= self._rooms.networks.removed()
             self.poke()
 
     # -- labels ----------------------------------------------------------------------------------------------------
@@ -205,7 +217,10 @@ class Follower:
         said: set[str] = set()
         for number in range(_ROUNDS):
             entries, records, unreadable = networks.load()
-            actions = plan_networks(self._world(engine, entries, records)._replace(unreadable=unreadable))
+            is_settled = time.monotonic() - networks.last_delete >= _SETTLING
+            world = self._world(engine, entries, records)
+            world = world._replace(unreadable=unreadable, is_settled=is_settled, pruned=frozenset(self._pruned))
+            actions = plan_networks(world)
             dropped = {one.record.id for one in actions if isinstance(one, DropRecord)}
             settled = set(self._record_sightings.long_seen(dropped, self._clock(), self._settings.grace))
             said |= {one.text for one in actions if isinstance(one, Say)}
@@ -224,7 +239,10 @@ class Follower:
             _log.warning("%s", text)
         self._said = said
         due = self._record_sightings.next_due(self._settings.grace)
+        self._pruned &= networks.removed()
         wait = min(_RETRY, self._settings.grace) if said else self._settings.grace
+        if networks.removed():
+            wait = min(wait, max(networks.last_delete + _SETTLING - time.monotonic(), 0.1))
         return wait if due is None else min(wait, max(due - self._clock(), 0.1))
 
     def _world(self, engine: list[EngineNetwork], entries: Mapping[str, Entry], records: list[Record]) -> World:
@@ -258,8 +276,11 @@ class Follower:
                 self._put_record(networks, record, entry)
             case DropRecord(record):
                 networks.forget(record)
+            case SpreadRemoval(record, entry):
+                self._spread_removal(networks, record, entry)
             case CreateNetwork(name, definition):
-                self._create(name, definition)
+                with networks.expecting(name, definition):
+                    self._create(name, definition)
             case RemoveNetwork(identity, name):
                 self._remove(identity, name)
 
@@ -279,6 +300,15 @@ class Follower:
             return  # the next plan sees what came of it
         if done:
             _log.info("network of the cluster: %s", fields(network=entry.name))
+
+    def _spread_removal(self, networks: LocalNetworks, record: Record, entry: Entry | None) -> None:
+        if entry is None or entry.removing:
+            networks.forget(record)
+            return
+        key = definitions.entry_key(entry.name)
+        put = Put(key, definitions.write_entry(entry._replace(removing=True)))
+        if networks.forget(record, put, guards=(Guard(key, entry.revision),)):
+            _log.info("network removed from the cluster: %s", fields(network=entry.name))
 
     def _create(self, name: str, definition: Definition) -> None:
         try:

@@ -1,7 +1,9 @@
 """Which network an engine's id stands for: `LocalNetworks` asks the registry, `GlobalNetworks` pools' annotations."""
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Lock
 from typing import Protocol
 
@@ -65,16 +67,34 @@ class LocalNetworks:
         self._default, self._on_change = default_network, on_change
         self._lock = Lock()
         self._records: dict[str, Record] = {}
+        self._expected: tuple[str, Definition] | None = None
+        self.last_delete = time.monotonic()
+        """When a DeleteNetwork last came; the process's start where none has."""
 
     def create(self, identity: str, definition: Definition) -> None:
-        """See Networks. Its name is learned from the engine later: a driver is not told."""
+        """See Networks. A driver is not told the name: unless we asked for it, it is read from the engine later."""
         known = self._record(identity)
         if known is None or not known.definition.matches(definition):
-            self.write(Record(self._node, identity, definition, known.name if known else ""))
+            name = known.name if known else self._expected_name(definition)
+            self.write(Record(self._node, identity, definition, name))
         self._on_change()
 
+    @contextmanager
+    def expecting(self, name: str, definition: Definition) -> Iterator[None]:
+        """While the plugin has the engine make a network, it knows the name of the one that comes."""
+        self._expected = (name, definition)
+        try:
+            yield
+        finally:
+            self._expected = None
+
+    def _expected_name(self, definition: Definition) -> str:
+        """The name a new network must have; should it be another's that is made at the same time, `plan` rights it."""
+        expected = self._expected
+        return expected[0] if expected is not None and expected[1].matches(definition) else ""
+
     def delete(self, identity: str) -> None:
-        """See Networks. A network of the whole cluster is marked, so that the other agents remove theirs."""
+        """See Networks. Of a network of the whole cluster it is written down: `plan` decides what that means."""
         for _ in range(_ATTEMPTS):
             try:
                 if self._delete(identity):
@@ -83,23 +103,21 @@ class LocalNetworks:
                 continue  # to do it again is harmless
         else:
             raise ConflictError(f"network {identity}")
-        with self._lock:
-            self._records.pop(identity, None)
+        self.last_delete = time.monotonic()
         self._on_change()
 
     def _delete(self, identity: str) -> bool:
         record = self._record(identity, afresh=True)
-        if record is None:
+        if record is None or record.removed:
             return True
-        operations: list[Operation] = [Delete(record.key)]
-        guards = [Guard(record.key, record.revision)]
-        entry = None if record.private or record.leaving or record.name == self._default else self.entry(record.name)
-        if entry is not None and not entry.removing:
-            key = definitions.entry_key(entry.name)
-            operations.append(Put(key, definitions.write_entry(entry._replace(removing=True))))
-            guards.append(Guard(key, entry.revision))
-            _log.info("network removed from the cluster: %s", fields(network=entry.name))
-        return self._store.commit(guards, operations).succeeded
+        if record.name in ("", self._default) or record.private or record.leaving:
+            return self.forget(record)
+        return self.write(record._replace(removed=True), guards=(Guard(record.key, record.revision),))
+
+    def removed(self) -> set[str]:
+        """Networks that were taken from the engine, and of which the cluster has not been told."""
+        with self._lock:
+            return {record.id for record in self._records.values() if record.removed}
 
     def find(self, identity: str) -> Definition | None:
         """See Networks. One that came about while etcd was without its record is learned from the engine."""
@@ -122,15 +140,6 @@ class LocalNetworks:
         with self._lock:
             return sum(subnet in record.definition.subnets for record in self._records.values())
 
-    def entry(self, name: str) -> Entry | None:
-        """A network of the cluster; one that cannot be read counts as absent."""
-        found = self._store.get(definitions.entry_key(name)).items if name else ()
-        try:
-            value = definitions.read(found[0].key, found[0].value, found[0].mod_revision) if found else None
-        except ValueError:
-            return None
-        return value if isinstance(value, Entry) else None
-
     def write(self, record: Record, *also: Operation, guards: tuple[Guard, ...] = ()) -> bool:
         """Write a record of this node, with other operations while `guards` hold; whether they did."""
         outcome = self._store.commit(guards, [Put(record.key, definitions.write_record(record)), *also])
@@ -139,11 +148,14 @@ class LocalNetworks:
                 self._records[record.id] = record._replace(revision=outcome.revision)
         return outcome.succeeded
 
-    def forget(self, record: Record) -> None:
-        """Drop the record of a network that the engine does not have, unless it was written again meanwhile."""
-        if self._store.commit([Guard(record.key, record.revision)], [Delete(record.key)]).succeeded:
+    def forget(self, record: Record, *also: Operation, guards: tuple[Guard, ...] = ()) -> bool:
+        """Delete a record of this node, with other operations, while it and `guards` stand; whether they did."""
+        own = Guard(record.key, record.revision)
+        done = self._store.commit((own, *guards), [Delete(record.key), *also]).succeeded
+        if done:
             with self._lock:
                 self._records.pop(record.id, None)
+        return done
 
     def load(self) -> tuple[dict[str, Entry], list[Record], frozenset[str]]:
         """The whole registry: networks of the cluster by name, every node's records, and names that are unreadable."""

@@ -30,6 +30,10 @@ class World(NamedTuple):
     default: Entry | None = None
     unreadable: Collection[str] = ()
     """Names of networks of the cluster that nobody can read: they are left as they are."""
+    is_settled: bool = True
+    """Whether removals are long enough ago for `docker network prune`, which says so at its end, to have said so."""
+    pruned: Collection[str] = ()
+    """Ids of networks that went because the engine was tidied up."""
 
     @property
     def own(self) -> dict[str, Record]:
@@ -62,6 +66,13 @@ class DropRecord(NamedTuple):
     record: Record
 
 
+class SpreadRemoval(NamedTuple):
+    """Somebody removed a network from the engine: the cluster's is to go too. The record goes in the same step."""
+
+    record: Record
+    entry: Entry | None
+
+
 class CreateNetwork(NamedTuple):
     """Have the engine make a network of the cluster."""
 
@@ -82,7 +93,7 @@ class Say(NamedTuple):
     text: str
 
 
-Action = PutEntry | DropEntry | PutRecord | DropRecord | CreateNetwork | RemoveNetwork | Say
+Action = PutEntry | DropEntry | PutRecord | DropRecord | SpreadRemoval | CreateNetwork | RemoveNetwork | Say
 
 
 def plan_networks(world: World) -> list[Action]:
@@ -96,7 +107,9 @@ def plan_networks(world: World) -> list[Action]:
         if network.name not in world.unreadable:
             actions += _plan_network(world, network, own.get(network.id))
     present = {network.id for network in calico}
-    actions += [DropRecord(record) for record in own.values() if record.id not in present]
+    for record in own.values():
+        if record.id not in present:
+            actions += _plan_gone(world, record)
     actions += _plan_missing(world)
     actions += _plan_forgetting(world)
     return actions
@@ -105,7 +118,7 @@ def plan_networks(world: World) -> list[Action]:
 def _plan_network(world: World, network: EngineNetwork, record: Record | None) -> list[Action]:
     """What one of the engine's networks asks for."""
     entry = world.entries.get(network.name)
-    if record is None or not record.name:
+    if record is None or record.name != network.name or record.removed:
         return [_adopt(world, network, entry)]
     if record.private:
         return []
@@ -123,6 +136,15 @@ def _plan_network(world: World, network: EngineNetwork, record: Record | None) -
     return []
 
 
+def _plan_gone(world: World, record: Record) -> list[Action]:
+    """What follows from a record whose network the engine does not have."""
+    if not record.removed:
+        return [DropRecord(record)]
+    if record.id in world.pruned:
+        return [SpreadRemoval(record, None)]
+    return [SpreadRemoval(record, world.entries.get(record.name))] if world.is_settled else []
+
+
 def _adopt(world: World, network: EngineNetwork, entry: Entry | None) -> PutRecord:
     """The engine has a network that nobody has named yet: it is the cluster's, new to it, or private."""
     definition = definition_of(network)
@@ -136,9 +158,10 @@ def _adopt(world: World, network: EngineNetwork, entry: Entry | None) -> PutReco
 def _plan_missing(world: World) -> list[Action]:
     """Networks of the cluster that the engine lacks. Its pools come first: the engine would be refused."""
     taken = {network.name: network for network in world.engine}
+    in_question = {record.name for record in world.own.values() if record.removed}
     found: list[Action] = []
     for entry in sorted(world.entries.values()):
-        if entry.removing:
+        if entry.removing or entry.name in in_question:
             continue
         there = taken.get(entry.name)
         if there is None and all(subnet in world.subnets for subnet in entry.definition.subnets):
