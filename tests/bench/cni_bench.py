@@ -79,7 +79,7 @@ def _idle(python: str, rounds: int) -> float:
 
 def _floors(node: Node, rounds: int) -> list[str]:
     """What the kernel and etcd take for their part."""
-    wiring = veth.Wiring("floor", "califloor", "eth0", 1450, veth.parse(["172.29.255.1/32"]))
+    wiring = veth.Wiring(veth.Owner("floor", "eth0"), "califloor", "eth0", 1450, veth.parse(["172.29.255.1/32"]))
     space = node.container("floor")
     made, gone, written = [], [], []
 
@@ -89,7 +89,7 @@ def _floors(node: Node, rounds: int) -> list[str]:
             begin = time.perf_counter()
             veth.attach(descriptor, wiring)
             attached = time.perf_counter()
-            veth.detach("floor", "floor")
+            veth.detach(veth.Owner("floor", "eth0"))
             made.append(attached - begin)
             gone.append(time.perf_counter() - attached)
 

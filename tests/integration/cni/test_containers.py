@@ -140,3 +140,19 @@ def test_twenty_at_once(node: Node) -> None:
 def test_version(node: Node) -> None:
     answer = node.call("VERSION", "", "", {"cniVersion": "1.0.0"}).document
     assert answer == {"cniVersion": "1.0.0", "supportedVersions": list(VERSIONS)}
+
+
+def test_what_another_network_or_container_has_stays(node: Node) -> None:
+    """The interface says whose it is: DEL of a second network, or of an id that begins alike, takes nothing away."""
+    space, other = node.container("a"), node.container("b")
+    first = node.call("ADD", ID1, space.path)
+    second = node.call("ADD", ID1, space.path, node.conf(name="second"), interface="eth1")
+    assert (second.status, second.address) == (0, first.address)
+    assert node.call("DEL", ID1, space.path, node.conf(name="second"), interface="eth1").status == 0
+    assert node.call("CHECK", ID1, space.path, node.conf(cniVersion="0.4.0")).status == 0
+    alike = ID1[:11] + "-another"
+    refused = node.call("ADD", alike, other.path)
+    assert f"is there already, for {ID1} eth0: two containers whose ids begin alike" in refused.document["msg"]
+    assert node.call("DEL", alike, other.path).status == 0
+    assert node.call("CHECK", ID1, space.path, node.conf(cniVersion="0.4.0")).status == 0
+    assert node.handles() == {f"calico.{ID1}"}

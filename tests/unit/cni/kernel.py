@@ -18,17 +18,18 @@ class Kernel:
     def attach(self, namespace: int, wiring: veth.Wiring) -> str:
         self.step()
         old = self.interfaces.get(wiring.host_interface)
-        if old and old.owner != wiring.owner:
-            raise veth.WiringError(f"{wiring.host_interface}: is there already, for {old.owner}")
+        if old and old.owner.container_id != wiring.owner.container_id:
+            raise veth.WiringError(f"{wiring.host_interface}: is there already, for {old.owner.container_id}")
         self.interfaces[wiring.host_interface] = wiring
         self.made += 1
         self.step()
         return f"02:00:00:00:00:{self.made % 256:02x}"
 
-    def detach(self, container_id: str, owner: str) -> bool:
+    def detach(self, owner: veth.Owner) -> bool:
         self.step()
-        name = veth.host_interface(container_id)
-        found = name in self.interfaces and self.interfaces[name].owner == owner
+        name = veth.host_interface(owner.container_id)
+        has = self.interfaces[name].owner if name in self.interfaces else None
+        found = has == owner or (has is not None and not owner.interface and has.container_id == owner.container_id)
         if found:
             del self.interfaces[name]
         self.step()

@@ -62,7 +62,7 @@ class World:
     def assert_nothing_left(self, *but: str) -> None:
         """Only these containers have anything."""
         assert set(self.endpoints()) == set(but)
-        assert {one.owner for one in self.kernel.interfaces.values()} == set(but)
+        assert {one.owner.container_id for one in self.kernel.interfaces.values()} == set(but)
         held = {address: one["handle_id"] for address, one in allocated(self.store).items()}
         assert held == {address: f"calico.{container}" for container, address in self.endpoints().items()}
         assert_consistent(self.store)
@@ -128,6 +128,8 @@ def test_a_second_network_of_a_container_adds_its_profile(world: World) -> None:
     assert answer["ips"] == [{"version": "4", "address": f"{first}/32"}]
     (endpoint,) = documents(world.store, ENDPOINTS).values()
     assert endpoint["spec"]["profiles"] == ["calico", "second"]
+    plugin.run(parse_call("calico", {**environment, "CNI_COMMAND": "DEL"}, json.dumps(conf).encode(), 7))
+    world.assert_nothing_left(C1)  # the first network's is all there
     profile = documents(world.store, "/calico/resources/v3/projectcalico.org/profiles/")["second"]["spec"]
     assert profile["labelsToApply"] == {"second": ""}
     assert profile["ingress"] == [{"action": "Allow", "source": {"selector": "has(second)"}, "destination": {}}]

@@ -190,7 +190,7 @@ class Plugin:
     def _undo(self, call: Call, endpoint: Endpoint) -> None:
         """Take back what an ADD that failed did. What cannot be taken back now, DEL finds."""
         steps: tuple[Callable[[], object], ...] = (
-            lambda: veth.detach(call.attachment.container_id, _owner(call.attachment)),
+            lambda: veth.detach(veth.Owner(*call.attachment)),
             lambda: self._delete_endpoint(_with_name(endpoint)),
             lambda: self._release(call),
         )
@@ -220,7 +220,7 @@ class Plugin:
     def _delete(self, call: Call, node: str) -> None:
         """The interface first, the address last: nobody else gets it while anything of the container's has it."""
         identity = Identity(node, ORCHESTRATOR, *call.attachment)
-        with _beside(lambda: veth.detach(call.attachment.container_id, _owner(call.attachment))):
+        with _beside(lambda: veth.detach(veth.Owner(*call.attachment))):
             self._delete_endpoint(
                 Resource("WorkloadEndpoint", Metadata(identity.name(), namespace=_namespace(call)), None)
             )
@@ -263,7 +263,7 @@ class Plugin:
                 self._delete(gone, node)
         for container in self._leftover_containers(call, node) - valid:
             gone = call._replace(attachment=Attachment(container, ""))
-            veth.detach(container, _owner(gone.attachment))
+            veth.detach(veth.Owner(container))
             self._release(gone)
             log.info("released what was left behind %s", _said(gone))
 
@@ -396,17 +396,13 @@ def _notes(call: Call, node: str) -> dict[str, str]:
     return {"node": node} if call.conf.type in (CALICO_TYPE, "") else {"node": node, FOREIGN_PLUGIN: call.conf.type}
 
 
-def _owner(attachment: Attachment) -> str:
-    return attachment.container_id
-
-
 def _single(address: str) -> str:
     return f"{address}/{128 if ':' in address else 32}"
 
 
 def _wiring(call: Call, networks: tuple[str, ...]) -> veth.Wiring:
     return veth.Wiring(
-        _owner(call.attachment),
+        veth.Owner(*call.attachment),
         veth.host_interface(call.attachment.container_id),
         call.attachment.interface,
         call.conf.mtu,

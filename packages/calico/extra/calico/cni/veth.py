@@ -6,6 +6,8 @@ carries in its alias whose it is, so that what is taken away is never another's.
 """
 
 import errno
+import os
+import socket
 import time
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -32,10 +34,28 @@ class WiringError(Exception):
     """The interface cannot be made as things stand; the text says what is in the way."""
 
 
-class Wiring(NamedTuple):
-    """What to make. `owner` says in the host end's alias for whom."""
+class Owner(NamedTuple):
+    """Whose an interface is. Without an interface: whichever of the container's it is."""
 
-    owner: str
+    container_id: str
+    interface: str = ""
+
+    def has(self, link: route.Link) -> bool:
+        """Whether a host's end is this owner's; one without an alias was left between two requests, or by v3.14."""
+        if link.kind != "veth" or not link.alias:
+            return link.kind == "veth"
+        return link.alias == self.alias if self.interface else link.alias.startswith(self.alias)
+
+    @property
+    def alias(self) -> str:
+        """What the host's end carries; for any interface, how that begins."""
+        return f"{_ALIAS}{self.container_id} {self.interface}"
+
+
+class Wiring(NamedTuple):
+    """What to make."""
+
+    owner: Owner
     host_interface: str
     interface: str
     mtu: int
@@ -69,11 +89,11 @@ def attach(namespace: int, wiring: Wiring) -> str:
         return mac
 
 
-def detach(container_id: str, owner: str) -> bool:
+def detach(owner: Owner) -> bool:
     """Take a container's interface away, both ends; whether it was there. One of another owner stays."""
     with Netlink() as host:
-        link = route.find_link(host, host_interface(container_id))
-        if link is None or not _is_of(link, owner):
+        link = route.find_link(host, host_interface(owner.container_id))
+        if link is None or not owner.has(link):
             return False
         return route.remove(host, route.delete_link_request(link.ifindex))
 
@@ -104,25 +124,16 @@ def problems(namespace: int, wiring: Wiring) -> list[str]:
 
 
 def _routes(netlink: Netlink) -> list[route.Route]:
-    import socket
-
     return [*route.list_routes(netlink), *route.list_routes(netlink, socket.AF_INET6)]
 
 
 def is_own_namespace(namespace: int) -> bool:
     """Whether a descriptor is of the namespace this process is in, which is the host's."""
-    import os
-
     own = open_namespace("/proc/self/ns/net")
     try:
         return same_namespace(own, namespace)
     finally:
         os.close(own)
-
-
-def _is_of(link: route.Link, owner: str) -> bool:
-    """Whether an interface is this owner's; one without an alias was left between two requests, or by v3.14."""
-    return link.kind == "veth" and link.alias in ("", _ALIAS + owner)
 
 
 def _make_pair(host: Netlink, namespace: int, wiring: Wiring) -> int:
@@ -139,7 +150,7 @@ def _make_pair(host: Netlink, namespace: int, wiring: Wiring) -> int:
             if old is None or attempt:
                 text = f"{wiring.interface}: the container has an interface of that name already"
                 raise WiringError(text) from None
-            if not _is_of(old, wiring.owner):
+            if not Owner(wiring.owner.container_id).has(old):
                 text = f"{wiring.host_interface}: is there already, for {old.alias.removeprefix(_ALIAS) or old.kind}"
                 raise WiringError(f"{text}: two containers whose ids begin alike cannot run on one node") from None
             route.remove(host, route.delete_link_request(old.ifindex))
@@ -154,7 +165,7 @@ def _set_up_host_end(host: Netlink, index: int, wiring: Wiring, has_ipv6: bool) 
     name = wiring.host_interface
     if has_ipv6:
         _write(f"ipv6/conf/{name}/disable_ipv6", "0")
-    route.apply(host, route.set_link_request(index, up=True, alias=_ALIAS + wiring.owner), name)
+    route.apply(host, route.set_link_request(index, up=True, alias=wiring.owner.alias), name)
     _write(f"ipv4/neigh/{name}/proxy_delay", "0")
     _write(f"ipv4/conf/{name}/proxy_arp", "1")
     _write(f"ipv4/conf/{name}/forwarding", "1")
