@@ -131,6 +131,14 @@ def test_what_an_operator_set_stays(tmp_path: Path) -> None:
     assert client.get("Node", "10.0.0.5").metadata.labels == {"rack": "a"}
 
 
+def test_the_prefix_that_an_operator_gave_the_address_stays(tmp_path: Path) -> None:
+    client = started(tmp_path, "10.0.0.5")
+    node = client.get("Node", "10.0.0.5")
+    client.replace(node._replace(spec=node.spec._replace(bgp=node.spec.bgp._replace(ipv4_address="10.0.0.5/24"))))
+    start(client, settings(tmp_path), host())
+    assert stored(client)["nodes/10.0.0.5"]["bgp"] == {"ipv4Address": "10.0.0.5/24"}
+
+
 def test_a_profile_deleted_later_stays_deleted(tmp_path: Path) -> None:
     client = started(tmp_path, "10.0.0.5")
     client.delete("Profile", "calico")

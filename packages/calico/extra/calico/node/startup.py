@@ -88,10 +88,15 @@ def ensure_node(client: Client, settings: NodeSettings) -> None:
 
 
 def with_address(spec: NodeSpec, settings: NodeSettings) -> NodeSpec:
-    """The node's spec with the addresses and AS number of the settings; what these leave out stays."""
+    """The node's spec with the addresses and AS number of the settings; what these leave out stays.
+
+    An address without a prefix leaves the prefix that an operator gave it, which cross-subnet tunnels go by.
+    """
     bgp = spec.bgp or NodeBGP()
-    if settings.address is not None:
-        bgp = bgp._replace(ipv4_address=str(settings.address))
+    address = settings.address
+    if address is not None:
+        is_there = address.network.prefixlen == 32 and bgp.ipv4_address.partition("/")[0] == str(address.ip)
+        bgp = bgp if is_there else bgp._replace(ipv4_address=str(address))
     if settings.address6:
         bgp = bgp._replace(ipv6_address=settings.address6)
     if settings.as_number is not None:
