@@ -25,7 +25,7 @@ _SOAK = bool(os.environ.get("DCOS_CALICO_SOAK"))
 _ROOT = Path(__file__).resolve().parents[3]
 _PATH = f"{_ROOT}:{_ROOT / 'packages/calico/extra'}"
 PROCESSES = 20
-ADDRESSES = 2000 if _SOAK else 300
+ADDRESSES = 10000 if _SOAK else 2000
 
 
 @pytest.fixture
@@ -76,9 +76,9 @@ class Racer:
         self.process.wait(30)
 
 
-@pytest.mark.timeout(1800 if _SOAK else 120)
+@pytest.mark.timeout(1800 if _SOAK else 300)
 def test_no_address_twice_among_twenty_processes_three_of_them_killed(cluster: Cluster, store: Etcd) -> None:
-    put_pool(store, "pool", "10.0.0.0/20", blockSize=27)
+    put_pool(store, "pool", "10.0.0.0/18", blockSize=27)
     hosts = [f"10.9.0.{number}" for number in range(1, 6)]
     for host in hosts:
         put_node(store, host)
@@ -97,7 +97,7 @@ def test_no_address_twice_among_twenty_processes_three_of_them_killed(cluster: C
         time.sleep(random.uniform(0.05, 0.4))
         racer.process.kill()
     for reader in readers:
-        reader.join(1700 if _SOAK else 110)
+        reader.join(1700 if _SOAK else 280)
 
     for racer in racers[3:]:
         assert racer.process.returncode == 0, racer.lines[-3:]
