@@ -5,6 +5,7 @@ whose package lists were removed (most container images) works too. What was unp
 """
 
 import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
@@ -12,6 +13,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_LONGEST_NAME = 200
 
 
 class NoPackage(Exception):
@@ -28,12 +31,28 @@ def cache() -> Path:
 
 def unpacked(*packages: str) -> Path:
     """The directory with the files of `packages` (not of what they depend on), fetched when it is not there yet."""
-    target = cache() / "+".join(packages)
+    name = "+".join(packages)
+    if len(name) > _LONGEST_NAME:
+        name = f"{packages[0]}+{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    target = cache() / name
     with _locked(cache()):
         if not target.is_dir():
             with tempfile.TemporaryDirectory(dir=cache(), prefix=".fetching-") as work:
-                _fetch(Path(work), packages).rename(target)
+                _unpack(_fetch(Path(work), packages), Path(work) / "root").rename(target)
     return target
+
+
+def stands_for(package: str) -> str:
+    """The package that an empty one, such as linux-image-amd64, names first among what it depends on."""
+    target = cache() / f"{package}.depends"
+    with _locked(cache()):
+        if not target.is_file():
+            with tempfile.TemporaryDirectory(dir=cache(), prefix=".fetching-") as work:
+                (archive,) = _fetch(Path(work), (package,))
+                command = [shutil.which("dpkg-deb") or "/usr/bin/dpkg-deb", "-f", str(archive), "Depends"]
+                found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            target.write_text(found.split()[0].rstrip(","))
+    return target.read_text()
 
 
 @contextmanager
@@ -44,8 +63,8 @@ def _locked(directory: Path) -> Iterator[None]:
         yield
 
 
-def _fetch(work: Path, packages: tuple[str, ...]) -> Path:
-    """Download and unpack `packages` below `work`; the result is `work/root`."""
+def _fetch(work: Path, packages: tuple[str, ...]) -> list[Path]:
+    """Download `packages` below `work`; the archives."""
     for name in ("state/lists/partial", "cache/archives/partial", "debs", "root"):
         (work / name).mkdir(parents=True)
     (work / "state/status").touch()
@@ -56,9 +75,13 @@ def _fetch(work: Path, packages: tuple[str, ...]) -> Path:
     archives = sorted((work / "debs").glob("*.deb"))
     if done.returncode or len(archives) != len(packages):
         raise NoPackage(f"apt-get download {' '.join(packages)}: {done.stderr.strip()}")
+    return archives
+
+
+def _unpack(archives: list[Path], root: Path) -> Path:
     for archive in archives:
-        subprocess.run([shutil.which("dpkg-deb") or "/usr/bin/dpkg-deb", "-x", archive, work / "root"], check=True)
-    return work / "root"
+        subprocess.run([shutil.which("dpkg-deb") or "/usr/bin/dpkg-deb", "-x", archive, root], check=True)
+    return root
 
 
 def _private(work: Path) -> list[str]:
