@@ -385,6 +385,15 @@ def test_the_watchdog_hears_nothing_from_a_felix_that_hangs(cluster: FelixCluste
     host.kill()
 
 
+def test_a_second_felix_is_refused(cluster: FelixCluster) -> None:
+    host = cluster.hosts["h1"]
+    done = host.run()
+    assert done.returncode == 1
+    assert host.process is not None
+    assert f"another felix runs here, process {host.process.pid}" in done.stderr
+    assert check(cluster.prober, REACHES) == []
+
+
 def test_a_wrong_local_value_is_said_at_once(cluster: FelixCluster) -> None:
     host = cluster.hosts["h1"]
     host.stop()

@@ -41,6 +41,8 @@ def cleanup(directory: Path, prefixes: tuple[str, ...] = ("cali",), protocol: in
     removed += _tables(dry_run)
     # The device's own settings go with it.
     kept = [one for one in settings if f"/{VXLAN_DEVICE}/" not in one.path]
+    if not dry_run:
+        (directory / "felix.lock").unlink(missing_ok=True)
     removed += [f"the setting net.{one.path.replace('/', '.')}, which was {one.value}" for one in kept]
     return removed
 

@@ -6,6 +6,7 @@ wrong, 3 etcd or the kernel failed, 129 the daemon asks to be started again with
 
 import argparse
 import faulthandler
+import fcntl
 import json
 import logging
 import os
@@ -13,6 +14,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from calico.daemon import log
 from calico.daemon.notify import Notifier
@@ -25,6 +27,7 @@ from calico.felix.configuration import Configuration, local_sources
 from calico.felix.daemon import Context, Daemon
 
 _DIRECTORY = "/run/calico"
+LOCK = "felix.lock"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,13 +83,29 @@ def _datastore(environment: Mapping[str, str]) -> DatastoreSettings:
 
 def _run(config: Configuration, datastore: DatastoreSettings, directory: Path) -> int:
     directory.mkdir(parents=True, exist_ok=True)
+    lock = _lock(directory / LOCK)
     sys.setswitchinterval(0.001)
     daemon = Daemon(config, Context(directory, open_store(datastore), open_store(datastore), Notifier()))
     signal.signal(signal.SIGTERM, lambda *_: daemon.stop())
     signal.signal(signal.SIGINT, lambda *_: daemon.stop())
     signal.signal(signal.SIGHUP, lambda *_: daemon.leave("SIGHUP"))
     faulthandler.register(signal.SIGUSR1, all_threads=True)
-    return daemon.run()
+    with lock:
+        return daemon.run()
+
+
+def _lock(path: Path) -> IO[str]:
+    """Hold a file as the one felix of this host, for as long as it is open. Raises ConfigError where another does."""
+    file = path.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise ConfigError(f"{path}: another felix runs here, process {file.read().strip() or 'unknown'}") from None
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
 
 
 def _check(config: Configuration, datastore: DatastoreSettings, options: argparse.Namespace, directory: Path) -> int:
