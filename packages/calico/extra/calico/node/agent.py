@@ -10,7 +10,9 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
@@ -26,10 +28,10 @@ from calico.datastore.errors import DatastoreError
 from calico.datastore.settings import Settings, from_environment, open_store
 from calico.datastore.settings import SettingsError as DatastoreSettingsError
 from calico.datastore.store import Store
-from calico.datastore.syncer import InSync, Syncer, Update
+from calico.datastore.syncer import Syncer
 from calico.ipam.allocator import Ipam
 from calico.ipam.errors import IpamError
-from calico.model.keys import list_prefix
+from calico.model.keys import ResourceKey, list_prefix
 from calico.model.problems import ModelError
 from calico.node import encapsulation, settings, startup, tunnels
 from calico.node.collector import Collector
@@ -88,7 +90,8 @@ class Agent:
         self.status = Status(Notifier())
         self.stopped = threading.Event()
         self._service = Service(store, datastore.endpoints, paths.nodename_file(environment))
-        self._syncer: Syncer | None = None
+        self._syncers: list[Syncer] = []
+        self._changed = threading.Event()
         self._threads: list[threading.Thread] = []
         self._failed = False
 
@@ -101,8 +104,9 @@ class Agent:
         while not self.stopped.wait(_TICK):
             self.status.alive()
         server.stop()
-        if self._syncer is not None:
-            self._syncer.stop()
+        for syncer in self._syncers:
+            syncer.stop()
+        self._changed.set()
         for thread in self._threads:
             thread.join(5)
         return int(self._failed)
@@ -156,19 +160,30 @@ class Agent:
     # -- what follows the datastore --------------------------------------------------------------------------------
 
     def _follow(self, node: NodeSettings) -> None:
-        """Keep the tunnels' addresses right as pools and this node change, and look again now and then."""
-        decoders = {list_prefix(kind): decode_resource for kind in ("IPPool", "Node")}
-        syncer = self._syncer = Syncer(self.store, decoders)
-        is_due, is_complete, since_last = True, False, 0.0
+        """Keep the tunnels' addresses right as pools and this node change, and look again now and then.
+
+        The two are watched apart: what they have in common is a prefix under which every container's endpoint is too.
+        """
+        for name, prefix in (("pools", list_prefix("IPPool")), ("own-node", ResourceKey("Node", node.name).path)):
+            syncer = Syncer(self.store, {prefix: decode_resource})
+            self._syncers.append(syncer)
+            self._start(name, partial(self._watch, syncer))
+        looked = time.monotonic()
+        while not self.stopped.is_set():
+            is_due = self._changed.wait(_TICK) or time.monotonic() - looked >= _RESYNC
+            if is_due and not self.stopped.is_set():
+                self._changed.clear()
+                looked = time.monotonic()
+                if not self._keep(node):
+                    self.stopped.wait(_FIRST_PAUSE)
+                    self._changed.set()
+
+    def _watch(self, syncer: Syncer) -> None:
+        """Note every change, the end of the first listing among them."""
         for batch in syncer.batches(_TICK):
-            if self.stopped.is_set():
-                break
             self.status.set("etcd", f"does not answer: {syncer.last_error}" if syncer.last_error else "")
-            is_complete = is_complete or any(isinstance(one, InSync) for one in batch)
-            is_due = is_due or any(_concerns(one, node.name) for one in batch)
-            since_last += 0.0 if batch else _TICK
-            if is_complete and (is_due or since_last >= _RESYNC):
-                is_due, since_last = not self._keep(node), 0.0
+            if batch:
+                self._changed.set()
 
     def _keep(self, node: NodeSettings) -> bool:
         """See that Node and tunnels are as they should be; whether they are."""
@@ -195,13 +210,6 @@ class Agent:
             self.stopped.wait(_COLLECT_TICK)
         presence.stop()
         collector.stop()
-
-
-def _concerns(update: Update | InSync, node: str) -> bool:
-    """Whether a change may ask for another tunnel address."""
-    if isinstance(update, InSync):
-        return False
-    return update.key.startswith(list_prefix("IPPool")) or update.key == list_prefix("Node") + node
 
 
 def host_addresses() -> Sequence[IPv4Address | IPv6Address]:
