@@ -77,6 +77,8 @@ def test_another_protocol_a_node_and_the_outside(cluster: Calicoctl) -> None:
     assert _verdict(cluster, "198.51.100.7", "db", "--port", "5432") == "deny"
     assert _verdict(cluster, "web", "198.51.100.7", "--port", "443") == "allow"
     assert _verdict(cluster, "2001:db8::1", "db", "--port", "5432") == "deny"
+    assert _verdict(cluster, "FD00::0:1", "2001:db8::1", "--port", "443") == "allow"
+    assert _verdict(cluster, "2001:db8::1", "FD00::0:1", "--port", "443") == "deny"
 
 
 def test_a_host_sends_from_its_tunnel(cluster: Calicoctl) -> None:

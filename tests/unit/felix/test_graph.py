@@ -1,5 +1,6 @@
 """The calculation: one suite of states for the graph and its slow twin, every way into them, and random histories."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
@@ -266,7 +267,10 @@ class Twins(RuleBasedStateMachine):
 
 TestTwins = Twins.TestCase
 TestTwins.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=1000 if os.environ.get("DCOS_CALICO_SOAK") else 60,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 
 

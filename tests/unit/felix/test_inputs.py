@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -252,7 +253,7 @@ _CHANGES = st.lists(st.tuples(st.integers(0, 200), st.integers(0, len(_ODD) - 1)
 
 
 @given(st.sampled_from(_PLAIN), _CHANGES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=20000 if os.environ.get("DCOS_CALICO_SOAK") else 200, deadline=None)
 def test_the_short_way_agrees_with_the_model_whatever_several_changes_do(
     item: Item, changes: list[tuple[int, int]]
 ) -> None:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from calico.model import formats
 from calico.model.scalars import Port
@@ -61,11 +60,6 @@ def seconds(text: str) -> float:
     return value
 
 
-def milliseconds(text: str) -> float:
-    """A time in milliseconds, as seconds."""
-    return seconds(text) / 1000
-
-
 def plain(text: str) -> str:
     """Any text."""
     return text
@@ -109,24 +103,6 @@ def mac(text: str) -> str:
     if message := formats.mac(text):
         raise ValueError(message)
     return text.lower().replace("-", ":")
-
-
-def authority(text: str) -> str:
-    """`host:port`."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError("not a host and a port")
-    return text
-
-
-def endpoints(text: str) -> tuple[str, ...]:
-    """URLs of etcd, by commas."""
-    found = _words(text)
-    for url in found:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"{url!r} is not http://host:port or https://host:port")
-    return found
 
 
 def ports(text: str) -> tuple[ProtoPort, ...]:

@@ -85,7 +85,8 @@ is started again, which changes in the kernel only what differs and interrupts n
 |---|---|---|---|---|
 """
 _FOOTER = """
-Accepted and without meaning here, since they are of another dataplane or another system:
+Accepted and without meaning here, since they are of another dataplane or another system (where etcd is, the variables
+`ETCD_*` say):
 """
 
 

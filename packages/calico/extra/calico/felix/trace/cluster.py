@@ -13,6 +13,7 @@ from calico.felix.state import State
 from calico.felix.trace.matching import Packet
 from calico.felix.trace.path import View
 from calico.felix.trace.route import IPIP_DEVICE, VXLAN_DEVICE, Place, Trace, device_to, trace
+from calico.model.formats import parse_ip
 
 UPLINK = "(uplink)"
 """Stands for the interface that leads to other nodes, where nobody says what it is called."""
@@ -51,6 +52,7 @@ class Cluster:
         A workload endpoint goes by its resource's name, with or without its namespace, by its endpoint part, or by its
         interface. An address that nobody in the cluster has is outside of it.
         """
+        text = str(parse_ip(text) or text)
         found = [one for one in self._workloads if text in one.nets or text in _names(one, namespace)]
         if len(found) > 1:
             told = ", ".join(sorted(one.name for one in found))
@@ -133,6 +135,4 @@ def _addresses(node: Node) -> tuple[str, ...]:
 
 def is_address(text: str) -> bool:
     """Whether a text is a bare IP address."""
-    from calico.model.formats import parse_ip
-
     return parse_ip(text) is not None
