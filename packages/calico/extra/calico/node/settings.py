@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from calico.model import formats
+from calico.node.autodetect import DetectionError, HostNetwork, detect, this_host
 
 DETECT_IP = "/opt/mesosphere/bin/detect_ip"
 STATE_DIRECTORY = Path("/var/lib/calico")
@@ -78,15 +79,21 @@ def detect_ip(environment: Mapping[str, str]) -> str:
     return printed
 
 
-def from_environment(environment: Mapping[str, str], state: Path | None = None) -> NodeSettings:
+def from_environment(
+    environment: Mapping[str, str], state: Path | None = None, host: HostNetwork | None = None
+) -> NodeSettings:
     """The settings that `environment` holds. What detect_ip prints stands for a NODENAME or IP that is not given.
 
-    Raise SettingsError for the first variable that cannot be used, or when detect_ip fails.
+    Raise SettingsError for the first variable that cannot be used, or when nothing is detected.
     """
-    state = state or STATE_DIRECTORY
+    state, host = state or STATE_DIRECTORY, host or this_host()
     name, address = environment.get("NODENAME", "").strip(), environment.get("IP", "").strip()
     if address.lower() == "autodetect":
-        address = ""
+        method = environment.get("IP_AUTODETECTION_METHOD", "")
+        address = _detected(4, "IP", method, host) if method else ""
+    address6 = environment.get("IP6", "").strip()
+    if address6.lower() == "autodetect":
+        address6 = _detected(6, "IP6", environment.get("IP6_AUTODETECTION_METHOD", ""), host)
     if not name or not address:
         detected = detect_ip(environment)
         name, address = name or detected, address or detected
@@ -94,7 +101,7 @@ def from_environment(environment: Mapping[str, str], state: Path | None = None) 
     return NodeSettings(
         name=_node_name(name),
         address=_address(address),
-        address6=_address6(environment.get("IP6", "").strip()),
+        address6=_address6(address6),
         as_number=_as_number(environment.get("AS", "")),
         cluster_type=environment.get("CLUSTER_TYPE", ""),
         default_pools=_default_pools(environment),
@@ -104,6 +111,13 @@ def from_environment(environment: Mapping[str, str], state: Path | None = None) 
         state=state,
         nodename_file=Path(nodename_file) if nodename_file else state / "nodename",
     )
+
+
+def _detected(family: int, variable: str, method: str, host: HostNetwork) -> str:
+    try:
+        return str(detect(family, method, host))
+    except DetectionError as error:
+        raise SettingsError(f"{variable}_AUTODETECTION_METHOD {error}") from None
 
 
 def _node_name(text: str) -> str:
