@@ -192,7 +192,7 @@ def test_two_workloads_on_one_interface_the_lower_id_has_it() -> None:
 def test_two_lists_with_one_number_get_two(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("calico.felix.dataplane.nft.workloads.digest_number", lambda *_: 7)
     rendering = rendered(ONE._replace(workloads={**ONE.workloads, identity("b"): workload("cali2", "10.65.0.2")}))
-    assert len(rendering.book.elements["from-groups"]) == 3
+    assert len(rendering.book.elements["from-groups"]) == 4
     assert len({element.value for element in rendering.book.elements["endpoints"]}) == 2
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
 from itertools import islice
 from typing import NamedTuple
 
@@ -110,27 +109,30 @@ class AnonymousLookup(NamedTuple):
 class Rule:
     """What a rule does, and the text people see behind it. Two rules that do the same have the same `digest`."""
 
-    __slots__ = ("__dict__", "parts", "text")
+    __slots__ = ("_digest", "parts", "text")
 
     def __init__(self, parts: Iterable[bytes | AnonymousLookup], text: str = "") -> None:
         self.parts = tuple(parts)
         self.text = text
+        self._digest = ""
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """Of everything but the text."""
-        state = hashlib.blake2b(digest_size=9)
-        for part in self.parts:
-            state.update(part if isinstance(part, bytes) else repr(part).encode())
-        return state.hexdigest()
+        if not self._digest:
+            state = hashlib.blake2b(digest_size=9)
+            for part in self.parts:
+                state.update(part if isinstance(part, bytes) else repr(part).encode())
+            self._digest = state.hexdigest()
+        return self._digest
 
-    @cached_property
+    @property
     def comment(self) -> str:
         """What the kernel keeps: by the digest in it, a process that comes later knows the rule."""
         return f"cali:{self.digest} {self.text}".rstrip()[:120] if self.text else f"cali:{self.digest}"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Rule) and self.parts == other.parts and self.text == other.text
+        return self is other or (isinstance(other, Rule) and self.parts == other.parts and self.text == other.text)
 
     def __hash__(self) -> int:
         return hash((self.parts, self.text))

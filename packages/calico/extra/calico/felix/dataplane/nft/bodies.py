@@ -5,6 +5,7 @@ fall through silently.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from calico.felix.dataplane.nft.causes import Cause, Drop, Side
@@ -66,7 +67,7 @@ def body_chain(body: Body, settings: NftSettings) -> Chain:
     """The rules of a body, in upstream's order (established, invalid, failsafe, policies, profiles)."""
     return Chain(
         tuple(
-            Rule(parts)
+            _shared(parts)
             for parts in (
                 *_tracking(body, settings),
                 *_failsafes(body),
@@ -75,6 +76,12 @@ def body_chain(body: Body, settings: NftSettings) -> Chain:
             )
         )
     )
+
+
+@lru_cache(maxsize=1 << 16)
+def _shared(parts: Parts) -> Rule:
+    """The rule of these parts. Lists are made of few different rules: one object does for all of them."""
+    return Rule(parts)
 
 
 def _tracking(body: Body, settings: NftSettings) -> list[Parts]:

@@ -38,6 +38,7 @@ class Cause(IntEnum):
     ENCAPSULATED = 7
     TO_HOST = 8
     TUNNEL = 9
+    NO_ADDRESS = 10
 
     @property
     def label(self) -> str:
@@ -74,7 +75,7 @@ def drop_of(code: int) -> Drop:
 
 
 _EITHER_SIDE = (Cause.POLICY, Cause.PROFILE, Cause.INVALID)
-_WORKLOAD_OUT = (*_EITHER_SIDE, Cause.UNKNOWN_INTERFACE, Cause.ADMIN_DOWN)
+_WORKLOAD_OUT = (*_EITHER_SIDE, Cause.UNKNOWN_INTERFACE, Cause.ADMIN_DOWN, Cause.NO_ADDRESS)
 _WORKLOAD_IN = (*_WORKLOAD_OUT, Cause.SPOOFED, Cause.ENCAPSULATED, Cause.TO_HOST)
 
 DROP_CHAINS = (

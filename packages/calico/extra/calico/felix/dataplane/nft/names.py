@@ -21,7 +21,8 @@ FROM_WORKLOAD, TO_WORKLOAD, WORKLOAD_SOURCE, WORKLOAD_TO_HOST = (
     "workload-source",
     "workload-to-host",
 )
-DOWN_GROUP = 1
+FROM_ADDRESSLESS, TO_ADDRESSLESS = "from-addressless", "to-addressless"
+DOWN_GROUP, ADDRESSLESS_GROUP = 1, 2
 
 _LONGEST = 100
 

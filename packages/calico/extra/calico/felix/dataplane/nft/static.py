@@ -3,7 +3,7 @@
 import struct
 
 from calico.felix.dataplane.nft.bodies import failsafe_chains
-from calico.felix.dataplane.nft.causes import Cause, Drop, drop_chains
+from calico.felix.dataplane.nft.causes import Cause, Drop, Side, drop_chains
 from calico.felix.dataplane.nft.family import Family
 from calico.felix.dataplane.nft.names import (
     ALL_HOSTS,
@@ -11,11 +11,13 @@ from calico.felix.dataplane.nft.names import (
     ALL_VTEPS,
     ENDPOINTS,
     FLOATING,
+    FROM_ADDRESSLESS,
     FROM_GROUPS,
     FROM_WORKLOAD,
     HAIRPIN,
     MASQUERADE_POOLS,
     SOURCES,
+    TO_ADDRESSLESS,
     TO_GROUPS,
     TO_WORKLOAD,
     WORKLOAD_SOURCE,
@@ -107,6 +109,8 @@ class Static:
             **failsafe_chains(settings),
             FROM_WORKLOAD: _chain(*self._encapsulated(), dispatch(ENDPOINTS, FROM_GROUPS), (goto(unknown_in),)),
             TO_WORKLOAD: _chain(dispatch(ENDPOINTS, TO_GROUPS, out=True), (goto(unknown_out),)),
+            FROM_ADDRESSLESS: _chain(*self._addressless("in")),
+            TO_ADDRESSLESS: _chain(*self._addressless("out")),
             WORKLOAD_SOURCE: _chain(*self._source()),
             WORKLOAD_TO_HOST: _chain(*self._to_host()),
             "nat-prerouting": self._base("nat", PREROUTING, _DNAT, self._floating()),
@@ -146,6 +150,13 @@ class Static:
         settings = self._settings
         dropped = (goto(Drop(Cause.ENCAPSULATED, "in").chain),)
         return [joined(protocol(_IPIP), dropped), joined(vxlan(settings.vxlan_port, settings.vxlan_vni), dropped)]
+
+    def _addressless(self, side: Side) -> list[Parts]:
+        """Of a workload without an address of the family: answers to what the host asked on the link, no more."""
+        return [
+            joined(ct_state(CT_ESTABLISHED | CT_RELATED), accept),
+            (goto(Drop(Cause.NO_ADDRESS, side).chain),),
+        ]
 
     def _source(self) -> list[Parts]:
         """A workload sends as itself only; for IPv6 also what finds neighbours on its link."""

@@ -5,16 +5,19 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from calico.felix.dataplane.nft.bodies import Body
-from calico.felix.dataplane.nft.causes import Cause, Drop
+from calico.felix.dataplane.nft.causes import Cause, Drop, Side
 from calico.felix.dataplane.nft.content import Book
 from calico.felix.dataplane.nft.family import Family
 from calico.felix.dataplane.nft.names import (
+    ADDRESSLESS_GROUP,
     DOWN_GROUP,
     ENDPOINTS,
     FLOATING,
+    FROM_ADDRESSLESS,
     FROM_GROUPS,
     HAIRPIN,
     SOURCES,
+    TO_ADDRESSLESS,
     TO_GROUPS,
     digest_number,
 )
@@ -40,10 +43,7 @@ def is_interface_name(name: str) -> bool:
     return 0 < len(name.encode()) < 16 and not any(letter in "/\0" or letter.isspace() for letter in name)
 
 
-def group_of(workload: Workload) -> Group | None:
-    """The group of a workload; None while it is administratively down."""
-    if not workload.active:
-        return None
+def _group_of(workload: Workload) -> Group:
     policies, profiles = workload.policies, workload.profiles
     return Group(
         Body("normal", "out", "workload", policies.egress, profiles),
@@ -66,7 +66,7 @@ class Workloads:
         self._floating: dict[str, set[tuple[WorkloadId, str]]] = {}
         self._groups: dict[Group, int] = {}
         self._numbers: dict[Group, int] = {}
-        self._taken = {0, DOWN_GROUP}
+        self._taken = {0, DOWN_GROUP, ADDRESSLESS_GROUP}
         self._hairpins: dict[str, set[str]] = {}
         self._declare()
 
@@ -74,10 +74,14 @@ class Workloads:
         book, address = self._book, self._family.address
         book.put_set(ENDPOINTS, Set((INTERFACE,), MARK))
         book.put_set(SOURCES, Set((INTERFACE, address)))
-        down = _group_key(DOWN_GROUP)
-        for name, side in ((FROM_GROUPS, "in"), (TO_GROUPS, "out")):
-            target = Drop(Cause.ADMIN_DOWN, "in" if side == "in" else "out").chain
-            book.put_set(name, Set((MARK,), VERDICT), [Element(down, target)])
+        down, addressless = _group_key(DOWN_GROUP), _group_key(ADDRESSLESS_GROUP)
+        ways: tuple[tuple[str, Side, str], ...] = (
+            (FROM_GROUPS, "in", FROM_ADDRESSLESS),
+            (TO_GROUPS, "out", TO_ADDRESSLESS),
+        )
+        for name, side, chain in ways:
+            drop = Drop(Cause.ADMIN_DOWN, side).chain
+            book.put_set(name, Set((MARK,), VERDICT), [Element(down, drop), Element(addressless, chain)])
         book.put_set(FLOATING, Set((address,), address))
         book.put_set(HAIRPIN, Set((address, address), address))
 
@@ -143,14 +147,14 @@ class Workloads:
     ) -> None:
         """Let an interface be of another workload, or the same with other properties. What is common does not move."""
         before = set(self._elements(interface, old[1])) if old else set()
-        if new and (group := group_of(new[1])):
+        if new and (group := self._group_of(new[1])):
             needed += self._hold(group)
         after = set(self._elements(interface, new[1])) if new else set()
         for name, element in before - after:
             self._book.remove_elements(name, [element])
         for name, element in after - before:
             self._book.add_elements(name, [element])
-        if old and (group := group_of(old[1])):
+        if old and (group := self._group_of(old[1])):
             unneeded += self._release(group)
         if old:
             self._float(*old, gone=True)
@@ -159,10 +163,21 @@ class Workloads:
 
     def _elements(self, interface: str, workload: Workload) -> Iterator[tuple[str, Element]]:
         key = interface_key(interface)
-        group = group_of(workload)
-        yield ENDPOINTS, Element(key, _group_key(self._numbers[group] if group else DOWN_GROUP))
+        yield ENDPOINTS, Element(key, _group_key(self._number_of(workload)))
         for address in self._addresses(workload):
             yield SOURCES, Element(key + self._family.pack(address))
+
+    def _group_of(self, workload: Workload) -> Group | None:
+        """The group of a workload; None while it is administratively down, or has no address of the family.
+
+        Most clusters have no IPv6: its table then holds none of their policies.
+        """
+        return _group_of(workload) if workload.active and any(self._addresses(workload)) else None
+
+    def _number_of(self, workload: Workload) -> int:
+        if group := self._group_of(workload):
+            return self._numbers[group]
+        return ADDRESSLESS_GROUP if workload.active else DOWN_GROUP
 
     def _addresses(self, workload: Workload) -> Iterator[str]:
         """What it may send as: its addresses, and the floating ones that lead to it."""
