@@ -216,5 +216,5 @@ def next_step(session: SessionState) -> str:
             "node status there), and that tcp port 179 is open here"
         )
     if session.state == "down":
-        return f"the session was disabled by hand: birdcl -s {control.SOCKET} enable {session.name}"
+        return f"the session was disabled by hand: /opt/mesosphere/bin/birdcl -s {control.SOCKET} enable {session.name}"
     return _FILTERED.format(**values)
