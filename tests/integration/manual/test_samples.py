@@ -16,6 +16,7 @@ from tests.unit.calicoctl.test_migrate_svc import CONFIG, MARATHON, SVC
 
 _LIFECYCLE = "tests/e2e/test_node_lifecycle.py"
 _LAB = "tests/e2e/test_lab_command.py"
+_STORY = "tests/e2e/test_cluster.py"
 _RELEASES = "tests/integration/release/test_releases.py"
 
 ELSEWHERE = {
@@ -48,7 +49,8 @@ ELSEWHERE = {
         "bash dcos_node_upgrade.sh": "tests/integration/release/test_upgrade_script.py",
     },
     "docs/tutorial/bookstore.md": {
-        "sudo make lab": _LAB,
+        "sudo make lab": _STORY,
+        "sudo .venv/bin/lab story": _STORY,
         "make bundle": "tests/integration/release/test_bundle.py",
         "sudo .venv/bin/lab": _LAB,
     },

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.servers.s3 import S3Server
+
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = ROOT / "config/calico.yaml"
 
@@ -240,3 +242,28 @@ def test_calicoctls_builds(own: Place) -> None:
     assert "Traceback" not in done.stderr
     refused = own.run("calicoctl", "--tag", "v3.15-d2iq.1", "--allow-dirty")
     assert refused.returncode == 1 and "speaks 3.14" in refused.stderr
+
+
+def test_a_bucket_is_as_good_as_a_folder(own: Place, tmp_path: Path) -> None:
+    server = S3Server(tmp_path).start()
+    settings = own.directory / "s3.yaml"
+    credentials = "access_key_id: test, secret_access_key: $SECRET, region: us-east-1"
+    settings.write_text(
+        f"storage:\n  bucket: {{kind: s3, bucket: {server.bucket}, prefix: calico, endpoint_url: '{server.url}', "
+        f"{credentials}, url: 'http://127.0.0.1:8000'}}\n"
+    )
+    own.settings = settings
+    try:
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("SECRET", "test")
+            assert own.create("testing", "--tag", "1.0")["status"] == "written"
+            assert own.create("testing", "--tag", "1.0")["status"] == "unchanged"
+            own("promote", "testing", "stable")
+            assert own("verify", "stable", "--key", f"{own.key}.pub")["status"] == "ok"
+            (row,) = own("list")
+            assert row["channels"] == ["stable", "testing"]
+            assert own("prune", "--older-than", "0")["removed"] == []
+        keys = {each["Key"] for each in server.client().list_objects_v2(Bucket=server.bucket)["Contents"]}
+        assert keys == {f"calico/{path}" for path in own.files()} | {"calico/channels/stable/dcos_install.sh"}
+    finally:
+        server.stop()
