@@ -99,7 +99,7 @@ class Agent:
         """Serve until `stopped` is set; the exit code, 1 when a part ended by itself and a restart is due."""
         self._paths.socket.parent.mkdir(parents=True, exist_ok=True)
         server = Server(self._paths.socket, self._service.handle)
-        self._start("node", self._work)
+        self._start("work", self._work)
         self.status.ready()
         while not self.stopped.wait(_TICK):
             self.status.alive()
@@ -164,10 +164,10 @@ class Agent:
 
         The two are watched apart: what they have in common is a prefix under which every container's endpoint is too.
         """
-        for name, prefix in (("pools", list_prefix("IPPool")), ("own-node", ResourceKey("Node", node.name).path)):
+        for name, prefix in (("pools", list_prefix("IPPool")), ("node", ResourceKey("Node", node.name).path)):
             syncer = Syncer(self.store, {prefix: decode_resource})
             self._syncers.append(syncer)
-            self._start(name, partial(self._watch, syncer))
+            self._start(name, partial(self._watch, name, syncer))
         looked = time.monotonic()
         while not self.stopped.is_set():
             is_due = self._changed.wait(_TICK) or time.monotonic() - looked >= _RESYNC
@@ -178,10 +178,10 @@ class Agent:
                     self.stopped.wait(_FIRST_PAUSE)
                     self._changed.set()
 
-    def _watch(self, syncer: Syncer) -> None:
+    def _watch(self, name: str, syncer: Syncer) -> None:
         """Note every change, the end of the first listing among them."""
         for batch in syncer.batches(_TICK):
-            self.status.set("etcd", f"does not answer: {syncer.last_error}" if syncer.last_error else "")
+            self.status.set(name, f"waits: {syncer.last_error}" if syncer.last_error else "")
             if batch:
                 self._changed.set()
 
