@@ -131,10 +131,14 @@ class Agent:
 
     def start_plugin(self, *program: str) -> None:
         """Start the plugin, or a program in its place, and wait until it answers."""
-        words = program or ("-I", str(_EXTRA / "run.py"), "calico.libnetwork.plugin")
         ready = self.log.read_text().count("ready: ") if self.log.exists() else 0
-        self.plugin = self.host.start([sys.executable, *words], self.log, self.environment())
+        self.spawn_plugin(*program)
         wait_for(lambda: self.log.read_text().count("ready: ") > ready or self._failed(), f"{self.name}'s plugin")
+
+    def spawn_plugin(self, *program: str) -> None:
+        """Start the plugin, or a program in its place."""
+        words = program or ("-I", str(_EXTRA / "run.py"), "calico.libnetwork.plugin")
+        self.plugin = self.host.start([sys.executable, *words], self.log, self.environment())
 
     def _failed(self) -> bool:
         if self.plugin is not None and self.plugin.poll() is not None:

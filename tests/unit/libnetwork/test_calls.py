@@ -82,7 +82,7 @@ class Plugin:
             self.client.create(Resource("IPPool", Metadata("main"), IPPoolSpec(cidr=POOL)))
             self.client.create(Resource("IPPool", Metadata("six"), IPPoolSpec(cidr=POOL_V6, block_size=122)))
 
-    def __call__(self, call: str, token: str = "t", again: bool = False, **request: Any) -> Any:
+    def __call__(self, call: str, token: str = "t", again: bool = False, /, **request: Any) -> Any:
         return self._handlers[call](request, Call(token, b"", again))
 
     def refusal(self, call: str, **request: Any) -> str:
@@ -93,23 +93,11 @@ class Plugin:
     def start(self, endpoint: str = ENDPOINT, network: str = NETWORK, **interface: str) -> Mapping[str, Any]:
         """A container's start, up to Join's answer."""
         if not interface:
-            interface = {
-                "Address": self("IpamDriver.RequestAddress", endpoint[:32], PoolID="main", Address="")["Address"]
-            }
-        self(
-            "NetworkDriver.CreateEndpoint",
-            NetworkID=network,
-            EndpointID=endpoint,
-            Interface={**NO_ADDRESSES, **interface},
-            Options={},
-        )
-        joined: Mapping[str, Any] = self(
-            "NetworkDriver.Join",
-            NetworkID=network,
-            EndpointID=endpoint,
-            SandboxKey="/var/run/docker/netns/x",
-            Options={},
-        )
+            taken = self("IpamDriver.RequestAddress", endpoint[:32], PoolID="main", Address="")
+            interface = {"Address": taken["Address"]}
+        both = {"NetworkID": network, "EndpointID": endpoint, "Options": {}}
+        self("NetworkDriver.CreateEndpoint", **both, Interface={**NO_ADDRESSES, **interface})
+        joined: Mapping[str, Any] = self("NetworkDriver.Join", **both, SandboxKey="/var/run/docker/netns/x")
         return joined
 
     def endpoint(self, endpoint: str = ENDPOINT) -> Any:
@@ -224,8 +212,8 @@ def test_addresses(plugin: Plugin) -> None:
 def test_an_address_that_was_taken_before_the_plugin_died_is_answered_again(plugin: Plugin) -> None:
     first = plugin("IpamDriver.RequestAddress", "one", PoolID="main", Address="")
     successor = Plugin(store=plugin.store)
-    assert successor("IpamDriver.RequestAddress", "one", again=True, PoolID="main", Address="") == first
-    assert successor("IpamDriver.RequestAddress", "two", again=True, PoolID="main", Address="") != first
+    assert successor("IpamDriver.RequestAddress", "one", True, PoolID="main", Address="") == first
+    assert successor("IpamDriver.RequestAddress", "two", True, PoolID="main", Address="") != first
     assert len(check(take_snapshot(plugin.store)).allocations) == 2
 
 
