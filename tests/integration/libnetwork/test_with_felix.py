@@ -27,7 +27,7 @@ _TUNNEL_MTU = 1450
 
 
 class Pair:
-    """Two agents on one cable, `192.0.2.1` and `.2`, each with its felix; the second gives containers an MTU of 1500."""
+    """Two agents on one cable, `192.0.2.1` and `.2`, each with its felix; containers of the second have MTU 1500."""
 
     def __init__(self, world: World) -> None:
         self.world = world
