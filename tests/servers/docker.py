@@ -84,14 +84,18 @@ def wait_for(what: Callable[[], Any], why: str, seconds: float = _DEADLINE) -> A
 
 
 class Host:
-    """A machine's namespaces. `directory` is short, so that sockets fit into it; programs see it under its own path."""
+    """A machine's namespaces. `directory` is short, so that sockets fit into it; programs see it under its own path.
 
-    def __init__(self, name: str) -> None:
+    Its network is one of its own, or that of a namespace which somebody else makes and removes.
+    """
+
+    def __init__(self, name: str, network: str = "") -> None:
         self.name = f"dlt-{os.getpid()}-{name}"
         self.directory = Path(tempfile.mkdtemp(prefix=f"{self.name}-", dir="/tmp"))
-        self.namespace = f"/run/netns/{self.name}"
-        _run("ip", "netns", "add", self.name)
-        self.ip("link", "set", "lo", "up")
+        self.namespace = f"/run/netns/{network or self.name}"
+        if not network:
+            _run("ip", "netns", "add", self.name)
+            self.ip("link", "set", "lo", "up")
         self._holder = subprocess.Popen(
             [
                 *("nsenter", f"--net={self.namespace}", "setpriv", "--pdeathsig", "KILL"),

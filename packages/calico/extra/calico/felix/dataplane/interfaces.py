@@ -63,6 +63,7 @@ class InterfaceMonitor:
         self._addresses: dict[int, frozenset[InterfaceAddress]] = {}
         self.interfaces: dict[str, Interface] = {}
         self._flapped: set[int] = set()
+        self._readdressed: set[int] = set()
         self.lost = 0
         """How often notifications were lost."""
 
@@ -76,9 +77,14 @@ class InterfaceMonitor:
         return self._events.fileno()
 
     def take_flapped(self) -> frozenset[int]:
-        """Numbers of the interfaces that the kernel emptied since the last call: off, gone, new, with another MAC."""
+        """Numbers of the interfaces that were off, gone or new since the last call: the kernel dropped their routes."""
         flapped, self._flapped = frozenset(self._flapped), set()
         return flapped
+
+    def take_readdressed(self) -> frozenset[int]:
+        """Numbers of those with another MAC address: the kernel dropped their neighbours, even permanent ones."""
+        readdressed, self._readdressed = frozenset(self._readdressed), set()
+        return readdressed
 
     def exists(self, ifindex: int) -> bool:
         """Whether an interface with this number is there."""
@@ -93,7 +99,8 @@ class InterfaceMonitor:
             addresses.setdefault(address.ifindex, set()).add(address)
         self._addresses = {index: frozenset(found) for index, found in addresses.items()}
         self._flapped.update(known.keys() - self._links.keys())
-        self._flapped.update(index for index, link in self._links.items() if _is_emptied(known.get(index), link))
+        self._flapped.update(index for index, link in self._links.items() if not link.is_up)
+        self._readdressed.update(index for index, link in self._links.items() if _has_other_mac(known.get(index), link))
         before = self.interfaces
         self.interfaces = {link.name: self._interface(link) for link in self._links.values()}
         names = before.keys() | self.interfaces.keys()
@@ -123,8 +130,10 @@ class InterfaceMonitor:
 
     def _take_link(self, link: Link, is_there: bool) -> set[str]:
         known = self._links.get(link.ifindex)
-        if not is_there or _is_emptied(known, link):
+        if not is_there or not link.is_up:
             self._flapped.add(link.ifindex)
+        if _has_other_mac(known, link):
+            self._readdressed.add(link.ifindex)
         if not is_there:
             self._links.pop(link.ifindex, None)
             self._addresses.pop(link.ifindex, None)
@@ -155,9 +164,8 @@ class InterfaceMonitor:
         return Interface(link, self._addresses.get(link.ifindex, frozenset()))
 
 
-def _is_emptied(before: Link | None, link: Link) -> bool:
-    """Whether the kernel dropped what stood on a link: with its MAC address even permanent neighbours go."""
-    return not link.is_up or (before is not None and before.mac != link.mac)
+def _has_other_mac(before: Link | None, link: Link) -> bool:
+    return before is not None and before.mac != link.mac
 
 
 def _plain(link: Link) -> Link:

@@ -83,7 +83,7 @@ class Network:
         )
         self._book = RouteBook(self._inputs)
         self._actual = _Actual()
-        self._peers = Peers({}, {})
+        self._peers: Peers | None = None
         self._first_seen: dict[int, float] = {}
         self._retry: set[Prefix] = set()
         self._unset: set[str] = set()
@@ -122,7 +122,9 @@ class Network:
         self._book.on_changes(changes)
         self._unset.update(workload.interface for workload in changes.workloads.values() if workload)
         self._peers_due = self._peers_due or bool(changes.vteps)
-        self._devices_due = self._devices_due or self._settings.routes.hostname in changes.hosts
+        if self._settings.routes.hostname in changes.hosts:
+            self._devices_due = True
+            self._unset.update({self._book.parent.name} if self._book.parent else ())
 
     def refresh_interfaces(self) -> frozenset[str]:
         """Take the notifications of interfaces that wait; the names of those that changed."""
@@ -153,8 +155,8 @@ class Network:
         self._book.on_interfaces(changed)
         self._devices_due = self._devices_due or not all(map(self._is_workload, changed))
         device = interfaces.get(VXLAN_DEVICE)
-        if device is None or device.ifindex in flapped:
-            self._peers, self._peers_due = Peers({}, {}), True
+        if device is None or device.ifindex in flapped | self.monitor.take_readdressed():
+            self._peers, self._peers_due = None, True
 
     def _is_workload(self, name: str) -> bool:
         return is_workload(name, self._settings.routes.prefixes)
@@ -196,8 +198,7 @@ class Network:
         """Learn what is there: our routes, and the tunnel's peers."""
         self._actual = _Actual(self._our_routes())
         self._peers_due = self._devices_due = True
-        device = self.monitor.interfaces.get(VXLAN_DEVICE)
-        self._peers = self._read_peers(device) if device and device.link.kind == "vxlan" else Peers({}, {})
+        self._peers = None
 
     def _read_peers(self, device: Interface) -> Peers:
         neighbours = route.list_neighbours(self._netlink, device.ifindex)
@@ -264,13 +265,14 @@ class Network:
     def _apply_peers(self, work: "_Work") -> Sequence[Step]:
         """Make the entries of peers; the steps that remove entries, for when no route needs them any more."""
         device = self.monitor.interfaces.get(VXLAN_DEVICE)
-        if not self._peers_due or device is None or not self._settings.tunnels.vxlan:
+        if not self._peers_due or device is None or device.link.kind != "vxlan" or not self._settings.tunnels.vxlan:
             return ()
         wanted = tunnels.wanted_peers(device.ifindex, self._inputs.vteps)
-        plan = tunnels.plan_peers(wanted, self._peers.neighbours.values(), self._peers.forwarding.values())
+        actual = self._peers or self._read_peers(device)
+        plan = tunnels.plan_peers(wanted, actual.neighbours.values(), actual.forwarding.values())
         failed = work.steps(plan.put)
         self._peers_due = bool(failed)
-        self._peers = Peers({}, {}) if failed else wanted
+        self._peers = None if failed else wanted
         return plan.delete
 
     # -- routes ----------------------------------------------------------------------------------------------------
