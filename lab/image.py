@@ -80,7 +80,7 @@ printf %s "${ID:-$(hostname)}" >/www/id
 exec httpd -f -p "${PORT:-80}" -h /www
 """
 _WGET = """#!/bin/sh
-# busybox's wget, with the --timeout=SECONDS that Debian's leaves out.  The shell says nothing of this signal.
+# busybox's wget, with the --timeout=SECONDS that Debian's leaves out.
 limit=
 for word; do
     shift
@@ -91,8 +91,10 @@ for word; do
 done
 [ -n "$limit" ] || exec busybox wget "$@"
 status=0
-timeout -s PIPE "$limit" busybox wget "$@" || status=$?
-[ "$status" != 141 ] || echo "wget: download timed out" >&2
+# The shell's own word about a killed program is not for the user.
+exec 3>&2 2>/dev/null
+timeout "$limit" busybox wget "$@" 2>&3 || status=$?
+[ "$status" != 143 ] || echo "wget: download timed out" >&3
 exit "$status"
 """
 

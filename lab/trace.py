@@ -1,24 +1,46 @@
-"""Why a packet passes or does not: `calicoctl policy trace` on the nodes it crosses, in words."""
+"""Why a packet passes or does not: `calicoctl policy trace`, asked on the destination's node, in words."""
 
-from typing import NamedTuple
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from lab.cluster import Cluster
+from lab.instance import LabError
 from lab.state import CALICOCTL
 from lab.tasks import Task
 
 
 class Trace(NamedTuple):
-    """What calicoctl told: the verdict, its deciding line, and the whole text."""
+    """What calicoctl told: the verdict, what decides on each side, and every rule asked, with felix' counters."""
 
     is_allowed: bool
     summary: str
     text: str
 
 
-def trace(cluster: Cluster, source: Task, destination: Task, port: int, protocol: str = "TCP") -> Trace:
-    """The way from one task to another, with the counters of the destination's felix."""
+def trace(cluster: Cluster, source: Task, destination: Task, port: int, protocol: str = "tcp") -> Trace:
+    """The way from one task to another, with what the destination's felix has dropped so far."""
     machine = cluster.machine(destination.agent)
-    words = [CALICOCTL, "policy", "trace", "--live", source.address, destination.address, protocol, str(port)]
-    done = machine.run(words, check=False)
-    text = (done.stdout + done.stderr).strip()
-    return Trace(done.status == 0, text.splitlines()[-1] if text else "", text)
+    words = [CALICOCTL, "policy", "trace", source.address, destination.address, "--protocol", protocol]
+    done = machine.run([*words, "--port", str(port), "--live", "-o", "json"], check=False)
+    if done.status:
+        raise LabError(f"{machine.name}: calicoctl policy trace: {(done.stderr or done.stdout).strip()}")
+    return parse(done.stdout)
+
+
+def parse(text: str) -> Trace:
+    """What `policy trace -o json` printed."""
+    found = json.loads(text)
+    summary = "; ".join(f"{stage['direction']}: {stage['why']}" for stage in found["stages"]) or found["why"]
+    return Trace(found["verdict"] == "allow", summary, "\n".join(_lines(found)))
+
+
+def _lines(found: Mapping[str, Any]) -> Iterator[str]:
+    for stage in found["stages"]:
+        yield f"{stage['direction']} of {stage['endpoint']} on {stage['node']}: {stage['verdict']}"
+        for step in stage["steps"]:
+            rule = f", rule {step['rule']}" if step["rule"] else ""
+            yield f"  {step['what']} {step['name']}{rule}: {step['result']}: {step['why']}"
+    for drop in found.get("drops", []):
+        where = f"{drop['interface']} {drop['direction']}"
+        yield f"dropped by this felix so far: {where}, by {drop['cause']}: {drop['packets']} packets"

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 
 from lab.cluster import Cluster
 from lab.commands import opened
@@ -36,6 +37,8 @@ def become(cluster: Cluster, where: str, command: list[str]) -> int:
         tasks = Tasks(cluster)
         task = tasks.one(where)
         entry = cluster.machine(task.agent).entry([*tasks.entry(task), *command])
+    # Python ignores this signal, and a program would inherit that.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.execvp(entry[0], entry)
 
 

@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import signal
 
 from lab.commands import opened
 from lab.instance import LabError
@@ -26,6 +27,7 @@ def run(args: argparse.Namespace) -> int:
     words += ["-u", unit_name(args.unit)] if args.unit else []
     words += ["-f"] if args.follow else []
     command = machine.entry(words)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.execvp(command[0], command)
 
 

@@ -23,6 +23,7 @@ from lab.machine import Machine, Running
 from lab.plan import Counts, make_plan
 from lab.state import CALICOCTL, resources, wait_until_connected
 from lab.story import HOME as BOOKSTORE
+from lab.story import Story
 from lab.tasks import Task, Tasks
 from tests.e2e import conftest, node
 
@@ -72,6 +73,18 @@ def leaks(cluster: Cluster) -> str:
     """What `ipam check` finds wrong; empty where every address is somebody's."""
     done = cluster.masters()[0].run(f"{CALICOCTL} ipam check", check=False)
     return "" if done.status == 0 else done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("on_one_node", [False, True], ids=["across-vxlan", "on-one-node"])
+def test_the_bookstore_story_goes_as_the_readme_tells(cluster: Cluster, on_one_node: bool) -> None:
+    outcome = Story(cluster, on_one_node=on_one_node).play()
+    assert outcome.is_as_told, "\n".join(map(str, outcome.steps))
+    assert len({task.agent for task in outcome.tasks}) == (1 if on_one_node else 2)
+    assert [(cell.source, cell.destination) for cell in outcome.after if not cell.is_reached] == [
+        ("fruitstore-frontend", "bookstore-server")
+    ]
+    assert all(cell.why and cell.why.is_allowed == cell.is_reached for cell in (*outcome.before, *outcome.after))
+    assert leaks(cluster) == ""
 
 
 def test_mesos_and_docker_containers_reach_each_other_and_keep_their_labels(cluster: Cluster, tasks: Tasks) -> None:
