@@ -91,10 +91,10 @@ for word; do
 done
 [ -n "$limit" ] || exec busybox wget "$@"
 status=0
-# The shell's own word about a killed program is not for the user.
-exec 3>&2 2>/dev/null
-timeout "$limit" busybox wget "$@" 2>&3 || status=$?
-[ "$status" != 143 ] || echo "wget: download timed out" >&3
+set -o pipefail
+# What is said about the killed program is not for the user.
+{ { timeout "$limit" busybox wget "$@"; } 2>&1 >&3 3>&- | sed /^Terminated$/d >&2; } 3>&1 || status=$?
+[ "$status" != 143 ] || echo "wget: download timed out" >&2
 exit "$status"
 """
 
