@@ -24,7 +24,7 @@ p.verdict { display: inline-block; padding: 4px 12px; border-radius: 4px; font-w
 .yes { color: var(--yes); background: var(--yes-ground); } .no { color: var(--no); background: var(--no-ground); }
 table { border-collapse: collapse; width: 100%; } th, td { text-align: left; vertical-align: top; padding: 7px 10px;
   border: 1px solid var(--line); } th { background: var(--ground); font-weight: 600; }
-td.cell { width: 25%; } td.self { background: var(--ground); color: var(--soft); }
+td.state { white-space: nowrap; } td.cell { width: 25%; } td.self { background: var(--ground); color: var(--soft); }
 .cell b { display: block; } .cell small, small { color: var(--soft); display: block; }
 details { margin-top: 4px; } summary { cursor: pointer; color: var(--soft); font-size: 13px; }
 pre { background: var(--ground); border: 1px solid var(--line); padding: 10px 12px; overflow-x: auto; font-size: 12.5px;
@@ -74,7 +74,7 @@ def _table(head: Sequence[str], rows: Iterable[str], name: str) -> str:
 def _steps(steps: Sequence[Step]) -> str:
     rows = (
         _row([str(number), step.title, step.expected, step.seen])
-        + f'<td class="{_class(step.is_as_told)}">{"as told" if step.is_as_told else "otherwise"}</td></tr>'
+        + f'<td class="state {_class(step.is_as_told)}">{"as told" if step.is_as_told else "otherwise"}</td></tr>'
         for number, step in enumerate(steps, 1)
     )
     return _table(("", "Step", "Expected", "Seen", ""), rows, "steps")
