@@ -310,7 +310,7 @@ class Plugin:
             request = Request(
                 node, int(ipam.assign_ipv4), int(ipam.assign_ipv6), handle, notes, ipv4_pools=pools4, ipv6_pools=pools6
             )
-            if held := ():
+            if held := self._held(handle):
                 if len(held) == request.ipv4 + request.ipv6:
                     return held
                 self.ipam.release_handle(handle)
