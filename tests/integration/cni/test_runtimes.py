@@ -1,4 +1,4 @@
-"""Debian's containerd, by its CRI and by `ctr`, runs containers on the plugin."""
+"""Debian's containerd, by its CRI and by `ctr`, and podman run containers on the plugin."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +9,7 @@ from tests.integration.cni.node import Node, Space, eventually, sweep
 from tests.servers import docker
 from tests.servers.containerd import Containerd
 from tests.servers.cri import CriError
+from tests.servers.podman import Podman
 
 
 class Machine:
@@ -20,8 +21,8 @@ class Machine:
         self.node.start_etcd()
         self.node.start_agent()
         eventually((self.node.state / "nodename").exists, "start-up ends")
-        network = {"cniVersion": "1.0.0", "name": "calico", "plugins": [self.node.conf(cniVersion="1.0.0")]}
-        self.runtime = Containerd(self.host, self.node.plugins, network).start()
+        self.network = {"cniVersion": "1.0.0", "name": "calico", "plugins": [self.node.conf(cniVersion="1.0.0")]}
+        self.runtime = Containerd(self.host, self.node.plugins, self.network).start()
 
     def remove(self) -> None:
         self.runtime.remove()
@@ -68,6 +69,26 @@ def test_containerd(machine: Machine) -> None:
     for sandbox in sandboxes:
         cri.stop_sandbox(sandbox)
         cri.remove_sandbox(sandbox)
+    assert not node.endpoints()
+    assert not node.handles()
+    assert not node.interfaces()
+
+
+def test_podman(machine: Machine) -> None:
+    node, group = machine.node, f"/{machine.host.name}"
+    podman = Podman(machine.host, node.plugins, machine.network)
+    root = str(machine.runtime.rootfs())
+    limits = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
+    common = ("--network", "calico", "--cgroup-parent", group, *limits, "--rootfs", root)
+    serve = ("/bin/nc", "-ll", "-p", "8080", "-e", "/bin/echo", "hello")
+    server = podman("run", "--detach", "--name", "server", *common, *serve)
+    (endpoint,) = node.endpoints().values()
+    assert endpoint["spec"]["containerID"] == server.stdout.strip()
+    address = endpoint["spec"]["ipNetworks"][0].removesuffix("/32")
+    podman("run", "--detach", "--name", "client", *common, "/bin/sleep", "600")
+    assert podman("exec", "client", "/bin/nc", "-w", "10", address, "8080").stdout == "hello\n"
+    for name in ("client", "server"):
+        podman("rm", "--force", "--time", "0", name)
     assert not node.endpoints()
     assert not node.handles()
     assert not node.interfaces()
