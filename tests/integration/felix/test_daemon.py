@@ -358,6 +358,19 @@ def test_metrics_have_upstream_s_names(cluster: FelixCluster) -> None:
         assert found[name] > 0
 
 
+def test_drops_are_counted_by_endpoint_and_cause(cluster: FelixCluster) -> None:
+    host = cluster.hosts["h1"]
+    cluster.apply(DENY)
+    cluster.settle()
+    assert check(cluster.prober, [(Probe("two", "one"), False)]) == []
+    endpoint = f"default/{cluster.endpoint_name('one')}"
+    labels = f'ip_version="4",interface="calione",endpoint="{endpoint}",direction="ingress",cause="policy"'
+    assert host.metrics()[f"felix_dropped_packets{{{labels}}}"] >= 1
+    assert any(drop[1] == "calione" for drop in host.ask(ask="drops"))
+    cluster.delete("GlobalNetworkPolicy", "deny")
+    cluster.settle()
+
+
 def test_it_tells_systemd(cluster: FelixCluster, tmp_path: Path) -> None:
     import socket
 

@@ -221,19 +221,27 @@ def _connections(space: Space) -> int:
     return space.call(lambda: int(Path("/proc/sys/net/netfilter/nf_conntrack_count").read_text()))
 
 
-def test_connections_of_an_address_are_forgotten_and_no_others(host: Node) -> None:
-    # Connection tracking is switched on in a namespace by a rule that asks for it.
-    rules = "table ip t { chain c { type filter hook output priority 0; ct state new accept; }; }"
-    run(*host.space.command("nft", rules))
+RULES = "table ip t { chain c { type filter hook output priority 0; ct state new accept; }; }"
+
+
+def _talk(space: Space, *addresses: str) -> None:
+    """A connection from each address, which connection tracking remembers."""
+    # It is switched on in a namespace by a rule that asks for it.
+    if "table ip t" not in run(*space.command("nft", "list", "tables")):
+        run(*space.command("nft", RULES))
 
     def talk(address: str) -> None:
-        host.space.ip("addr", "add", address, "dev", "lo", check=False)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
             one.bind((address, 0))
             one.sendto(b"x", ("127.0.0.1", 9))
 
-    for index in range(1, 21):
-        host.space.call(talk, f"10.5.0.{index}")
+    for address in addresses:
+        space.ip("addr", "add", address, "dev", "lo", check=False)
+        space.call(talk, address)
+
+
+def test_connections_of_an_address_are_forgotten_and_no_others(host: Node) -> None:
+    _talk(host.space, *(f"10.5.0.{index}" for index in range(1, 21)))
     assert _connections(host.space) == 20
 
     def forget(*addresses: str) -> int:
@@ -247,6 +255,25 @@ def test_connections_of_an_address_are_forgotten_and_no_others(host: Node) -> No
     assert _connections(host.space) == 19
     assert host.space.call(forget, *(f"10.5.0.{index}" for index in range(1, 16))) == 14
     assert _connections(host.space) == 5
+
+
+@pytest.mark.parametrize("way", ["gone", "moved", "interface first", "down"])
+def test_connections_of_a_workload_end_with_its_address(host: Node, way: str) -> None:
+    host.apply(STATE)
+    host.apply(Changes(workloads={TWO: workload("cali2", "10.0.0.2")}))
+    _talk(host.space, "10.0.0.1", "10.0.0.2")
+    assert _connections(host.space) == 2
+    if way == "interface first":
+        host.space.ip("link", "del", "cali1")
+        host.apply()
+        assert _connections(host.space) == 2, "it may come back"
+    if way == "moved":
+        host.apply(Changes(workloads={ONE: None, TWO: workload("cali2", "10.0.0.2", "10.0.0.1")}))
+    elif way == "down":
+        host.apply(Changes(workloads={ONE: workload("cali1", "10.0.0.1", active=False)}))
+    else:
+        host.apply(Changes(workloads={ONE: None}))
+    assert _connections(host.space) == 1
 
 
 def test_a_kernel_without_ipip_is_told_so(host: Node) -> None:

@@ -12,6 +12,7 @@ configuration that only a new process can take, SIGHUP, or a cluster that is not
 seconds and ends with 129, and the next process finds the kernel as it was left.
 """
 
+import contextlib
 import logging
 import select
 import threading
@@ -35,7 +36,7 @@ from calico.felix.config.settings import Settings
 from calico.felix.configuration import Configuration
 from calico.felix.dataplane.dataplane import Dataplane, Outcome
 from calico.felix.dataplane.network import Network
-from calico.felix.dataplane.nft.tables import Tables
+from calico.felix.dataplane.nft.tables import Drops, Tables
 from calico.felix.desired import Changes, HostEndpoint, Workload, WorkloadId
 from calico.felix.endpoints import host_endpoint_statuses, workload_statuses
 from calico.felix.feed import Delivery, Feed
@@ -95,7 +96,7 @@ class Daemon:
         self._workloads: dict[WorkloadId, Workload] = {}
         self._host_endpoints: dict[str, HostEndpoint] = {}
         self._unsettled: set[WorkloadId] = set()
-        self._dropped: dict[tuple[str, str, str, str], int] = {}
+        self._dropped: dict[tuple[str, ...], int] = {}
         self._statuses: Mapping[str, str] = {}
         self._config_problems: tuple[str, ...] = ()
         self._applied = threading.Condition()
@@ -108,10 +109,12 @@ class Daemon:
         if not self._leave_at:
             _log.info("restarting %s", fields(why=why))
             self._leave_at = time.monotonic() + _LEAVE_AFTER
+            self._mailbox.wake()
 
     def stop(self) -> None:
         """End with 0 at the next turn. The kernel stays as it is."""
         self._exit = 0
+        self._mailbox.wake()
 
     @property
     def is_live(self) -> bool:
@@ -354,7 +357,8 @@ class Daemon:
         figures.undecodable.set(len(syncer.broken_keys))
         figures.read_process()
         if self._running is not None:
-            self._mailbox.call(self._read_kernel_figures)
+            with contextlib.suppress(TimeoutError):  # a loop that is busy leaves the last ones
+                self._mailbox.call(self._read_kernel_figures)
 
     def _read_kernel_figures(self) -> None:
         running, figures = self._running, self._figures
@@ -364,10 +368,17 @@ class Daemon:
         figures.problems.set(len(running.dataplane.problems))
         figures.lost.set(running.dataplane.network.monitor.lost)
         figures.nft.show(running.tables.metrics())
-        for drop in running.tables.drops():
-            labels = drop_labels(drop)
-            figures.drops.add(max(0, drop.packets - self._dropped.get(labels, 0)), *labels)
-            self._dropped[labels] = drop.packets
+        self._count_drops(running.tables.drops())
+
+    def _count_drops(self, drops: list[Drops]) -> None:
+        """Bring the counters up to the kernel's, which begin anew when a table is replaced or an interface goes."""
+        names = {workload.interface: workload.name for workload in self._workloads.values()}
+        seen = {drop_labels(drop, names.get(drop.interface, "")): drop.packets for drop in drops}
+        for labels, packets in seen.items():
+            self._figures.drops.add(max(0, packets - self._dropped.get(labels, 0)), *labels)
+        for labels in self._dropped.keys() - seen.keys():
+            self._figures.drops.forget(*labels)
+        self._dropped = seen
 
     def _serve(self, settings: Settings) -> None:
         """Open the HTTP ports that the configuration asks for; a port that is taken is tried again."""

@@ -50,7 +50,9 @@ class Figures:
             "felix_netlink_notifications_lost", "Times interfaces were listed for a full buffer."
         )
         self.drops = registry.counter(
-            "felix_dropped_packets", "Dropped packets by interface.", ("ip_version", "interface", "direction", "cause")
+            "felix_dropped_packets",
+            "Dropped packets by interface, and the endpoint behind it.",
+            ("ip_version", "interface", "endpoint", "direction", "cause"),
         )
         self.nft = Nftables(registry)
         self._process = Process(registry)
@@ -115,6 +117,6 @@ def _resident() -> int:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def drop_labels(drop: Drops) -> tuple[str, str, str, str]:
-    """The labels of a packet filter's `Drops`."""
-    return (str(drop.version), drop.interface, drop.direction, drop.cause)
+def drop_labels(drop: Drops, endpoint: str) -> tuple[str, ...]:
+    """The labels of dropped packets; `endpoint` is `namespace/name`, empty where the interface is nobody's."""
+    return (str(drop.version), drop.interface, endpoint, drop.direction, drop.cause)

@@ -28,8 +28,12 @@ class Mailbox:
         future: Future[T] = Future()
         with self._lock:
             self._waiting.append((future, work))
-        os.eventfd_write(self._signal, 1)
+        self.wake()
         return future.result(timeout)
+
+    def wake(self) -> None:
+        """Have the loop turn. Signal handlers may call it: a poll that they interrupt goes on, else."""
+        os.eventfd_write(self._signal, 1)
 
     def serve(self) -> None:
         """In the loop's thread: do everything that waits."""
