@@ -88,7 +88,7 @@ class Agent:
         address = world.cluster.urls[0].removeprefix("http://").partition(":")[0]
         self._forward = Forward(self.host.namespace, (address, 2379))
         self.log = self.host.directory / "plugin.log"
-        self._settings = settings
+        self.settings = settings
         self.plugin: subprocess.Popen[bytes] | None = None
         self._ready_network()
 
@@ -119,7 +119,7 @@ class Agent:
             "CALICO_LIBNETWORK_VETH_MTU": "1420",
             "CALICO_LIBNETWORK_GRACE": f"{GRACE:g}s",
             "CALICO_IPV4POOL_CIDR": POOL,
-            **self._settings,
+            **self.settings,
         }
 
     def start(self) -> "Agent":

@@ -135,6 +135,31 @@ def test_an_agent_that_was_installed_anew_gets_its_networks_back(agents: Agents)
     second.wait_for_network("stays", gone=True)
 
 
+def test_calico_moves_with_its_pool(agents: Agents) -> None:
+    """As `calicoctl pool migrate` leaves it: the old pool is closed, and containers are restarted one by one."""
+    first, second = agents
+    second.run("c1")
+    world = first.world
+    world.add_pool("moved", "172.28.0.0/16")
+    old = world.client.get("IPPool", "default-ipv4-ippool")
+    world.client.update(old._replace(spec=old.spec._replace(disabled=True)))
+    for one in agents:
+        one.kill_plugin()
+        one.settings["CALICO_IPV4POOL_CIDR"] = "172.28.0.0/16"
+        one.start_plugin()
+    first.wait(lambda: "172.28.0.0/16" in first.engine.cli("network", "inspect", "calico", check=False).stdout, "moved")
+    second.engine.cli("restart", "-t", "0", "c1")
+    assert second.network_of("c1")["IPAddress"].startswith("172.28.")
+    first.run("c2")
+    assert first.network_of("c2")["IPAddress"].startswith("172.28.")
+    world.client.delete("IPPool", "default-ipv4-ippool")
+    second.engine.cli("restart", "-t", "0", "c1")
+    assert second.network_of("c1")["IPAddress"].startswith("172.28.")
+    second.remove("c1")
+    second.wait(lambda: "172.28.0.0/16" in second.engine.cli("network", "inspect", "calico", check=False).stdout, "too")
+    first.remove("c2")
+
+
 def test_all_is_tidy(agents: Agents) -> None:
     for one in agents:
         one.wait_tidy()

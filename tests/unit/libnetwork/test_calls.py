@@ -12,6 +12,7 @@ from calico.ipam.allocator import Ipam
 from calico.ipam.check import Use, check
 from calico.ipam.snapshot import take_snapshot
 from calico.libnetwork.addresses import Addresses
+from calico.libnetwork.definition import Definition, Entry
 from calico.libnetwork.endpoints import Endpoints
 from calico.libnetwork.engine import Engine, EngineAwayError
 from calico.libnetwork.errors import DriverError
@@ -31,6 +32,7 @@ NETWORK, ENDPOINT = "a" * 64, "0123456789abcdef" * 4
 POOL, POOL_V6 = "172.29.0.0/16", "fd80:1::/112"
 IPV4 = {"AddressSpace": "CalicoLocalAddressSpace", "Gateway": "0.0.0.0/0", "Pool": POOL}
 IPV6 = {"AddressSpace": "CalicoLocalAddressSpace", "Gateway": "::/0", "Pool": POOL_V6}
+DEFAULT = Entry("calico", Definition((POOL,), "calico"))
 NO_ADDRESSES = {"Address": "", "AddressIPv6": "", "MacAddress": ""}
 
 
@@ -72,10 +74,10 @@ class Plugin:
         addresses, endpoints = Addresses(self.store, node), Endpoints(self.client, node, "default")
         networks: Networks = GlobalNetworks(self.client)
         if scope == "local":
-            networks = LocalNetworks(self.store, NoEngine(""), node, "calico", lambda: None)
+            networks = LocalNetworks(self.store, NoEngine(""), node, DEFAULT, lambda: None)
         self.networks = networks
         network = NetworkDriver(networks, endpoints, addresses, self.links, scope, "cali", True)
-        ipam = IpamDriver(addresses, Releasing(endpoints, addresses, self.links))
+        ipam = IpamDriver(networks, addresses, Releasing(endpoints, addresses, self.links))
         self._handlers: dict[str, Handler] = {**network.handlers(), **ipam.handlers()}
         if store is None:
             self.client.create(Resource("Node", Metadata(node), NodeSpec()))

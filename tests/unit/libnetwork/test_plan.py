@@ -46,6 +46,7 @@ def world(**changes: Any) -> World:
         "records": [record(), record(identity="far", node="m")],
         "nodes": {"n", "m"},
         "subnets": {"10.0.0.0/16", "10.1.0.0/16"},
+        "open": {"10.0.0.0/16", "10.1.0.0/16"},
     }
     return World(**{**common, **changes})
 
@@ -59,6 +60,15 @@ def test_every_agent_has_the_default_network() -> None:
     assert plan_networks(world(default=default)) == [PutEntry(default)]
     entries = {"net": Entry("net", NET), "calico": default}
     assert plan_networks(world(default=default, entries=entries)) == [CreateNetwork("calico", OTHER)]
+
+
+def test_the_default_network_moves_when_its_pool_is_closed_and_the_configured_one_open() -> None:
+    entries = {"net": Entry("net", NET, revision=4)}
+    default = Entry("net", OTHER)
+    moved = [PutEntry(Entry("net", OTHER, revision=4))]
+    assert plan_networks(world(default=default, entries=entries)) == []
+    assert plan_networks(world(default=default, entries=entries, open={"10.1.0.0/16"})) == moved
+    assert plan_networks(world(default=default, entries=entries, open=set())) == []
 
 
 def test_a_network_that_is_new_becomes_the_clusters() -> None:
@@ -85,8 +95,9 @@ def test_a_record_of_another_name_is_corrected() -> None:
 def test_a_network_that_is_being_removed_goes_when_no_container_is_on_it() -> None:
     entries = {"net": Entry("net", NET, removing=True)}
     assert plan_networks(world(entries=entries)) == [RemoveNetwork("id", "net")]
-    (said,) = plan_networks(world(entries=entries, engine=[engine("net", "id", "calico", CONTAINER)]))
-    assert isinstance(said, Say)
+    for busy in (world(engine=[engine("net", "id", "calico", CONTAINER)]), world(used={"id"})):
+        (said,) = plan_networks(busy._replace(entries=entries))
+        assert isinstance(said, Say)
 
 
 def test_a_network_that_is_created_anew_while_it_is_removed_is_there_again() -> None:

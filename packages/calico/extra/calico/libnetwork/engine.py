@@ -95,6 +95,12 @@ class Engine:
                 return dict(one.get("Labels") or {})
         return {}
 
+    def used_networks(self) -> set[str]:
+        """The networks that containers refer to, stopped ones too."""
+        containers = self._ask("GET", "/containers/json?all=1")
+        settings = ((one.get("NetworkSettings") or {}).get("Networks") or {} for one in containers)
+        return {each["NetworkID"] for networks in settings for each in networks.values() if each.get("NetworkID")}
+
     def events(self, tick: float) -> Iterator[EngineEvent | None]:
         """What happens to networks from now on; None at the beginning and every `tick` seconds. Ends with the engine.
 

@@ -78,7 +78,7 @@ class Follower:
         self._record_sightings = Sightings()
         self._labelled: set[str] = set()
         self._label_lock = threading.Lock()
-        self._said: set[str] = set()
+        self._said: set[Say] = set()
         self._pruned: set[str] = set()
         self.status = "waiting for the Docker Engine"
 
@@ -214,16 +214,18 @@ class Follower:
     # -- networks --------------------------------------------------------------------------------------------------
 
     def _networks_in_step(self, networks: LocalNetworks, engine: list[EngineNetwork]) -> float:
-        said: set[str] = set()
+        said: set[Say] = set()
         for number in range(_ROUNDS):
             entries, records, unreadable = networks.load()
             is_settled = time.monotonic() - networks.last_delete >= _SETTLING
             world = self._world(engine, entries, records)
             world = world._replace(unreadable=unreadable, is_settled=is_settled, pruned=frozenset(self._pruned))
             actions = plan_networks(world)
+            if any(isinstance(one, RemoveNetwork) for one in actions):
+                actions = plan_networks(world._replace(used=frozenset(self._rooms.engine.used_networks())))
             dropped = {one.record.id for one in actions if isinstance(one, DropRecord)}
             settled = set(self._record_sightings.long_seen(dropped, self._clock(), self._settings.grace))
-            said |= {one.text for one in actions if isinstance(one, Say)}
+            said |= {one for one in actions if isinstance(one, Say)}
             actions = [
                 one
                 for one in actions
@@ -235,12 +237,13 @@ class Follower:
                 self._apply(networks, action)
             if number < _ROUNDS - 1:
                 engine[:] = self._engine_networks()
-        for text in sorted(said - self._said):
-            _log.warning("%s", text)
+        for one in sorted(said - self._said):
+            _log.warning("%s", one.text)
         self._said = said
         due = self._record_sightings.next_due(self._settings.grace)
         self._pruned &= networks.removed()
-        wait = min(_RETRY, self._settings.grace) if said else self._settings.grace
+        is_brief = any(one.is_brief for one in said)
+        wait = min(_RETRY, self._settings.grace) if is_brief else self._settings.grace
         if networks.removed():
             wait = min(wait, max(networks.last_delete + _SETTLING - time.monotonic(), 0.1))
         return wait if due is None else min(wait, max(due - self._clock(), 0.1))
@@ -248,16 +251,17 @@ class Follower:
     def _world(self, engine: list[EngineNetwork], entries: Mapping[str, Entry], records: list[Record]) -> World:
         nodes = {node.metadata.name for node in self._rooms.client.list("Node").items}
         self._rooms.addresses.refresh()
-        subnets = {str(pool.network) for pool in self._rooms.addresses.pools()}
+        pools = self._rooms.addresses.pools()
         return World(
-            self._settings.node, engine, entries, records, {*nodes, self._settings.node}, subnets, self._default()
+            self._settings.node,
+            engine,
+            entries,
+            records,
+            nodes={*nodes, self._settings.node},
+            subnets={str(pool.network) for pool in pools},
+            default=default_of(self._settings),
+            open={str(pool.network) for pool in pools if not pool.disabled},
         )
-
-    def _default(self) -> Entry | None:
-        settings = self._settings
-        if not settings.default_network or not settings.default_subnets:
-            return None
-        return Entry(settings.default_network, Definition(settings.default_subnets, settings.default_network))
 
     def _apply(self, networks: LocalNetworks, action: Action) -> None:
         """Do one step. What others did meanwhile makes it void, and the next plan sees it."""
@@ -328,7 +332,7 @@ class Follower:
 
     def _ensure_global_network(self) -> None:
         """The engines of a cluster store tell each other; only the first may succeed."""
-        default = self._default()
+        default = default_of(self._settings)
         if default is not None:
             subnets = {str(pool.network) for pool in self._rooms.addresses.pools()}
             if all(subnet in subnets for subnet in default.definition.subnets):
@@ -383,6 +387,13 @@ class Follower:
         self._rooms.endpoints.create(endpoint)
         self._labelled.discard(identity)
         _log.warning("endpoint stored again: %s", fields(id=identity[:12], addresses=",".join(networks)))
+
+
+def default_of(settings: PluginSettings) -> Entry | None:
+    """The network that every agent has; None where there is to be none."""
+    if not settings.default_network or not settings.default_subnets:
+        return None
+    return Entry(settings.default_network, Definition(settings.default_subnets, settings.default_network))
 
 
 def _creation(name: str, definition: Definition) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from calico.ipam.inventory import Pool
 from calico.libnetwork.addresses import Addresses
 from calico.libnetwork.errors import DriverError
 from calico.libnetwork.journal import Call
+from calico.libnetwork.networks import Networks
 from calico.libnetwork.options import ADDRESS_SPACE_GLOBAL, ADDRESS_SPACE_LOCAL
 from calico.libnetwork.releasing import Releasing
 from calico.libnetwork.server import Handler
@@ -22,8 +23,8 @@ _GATEWAY = "com.docker.network.gateway"
 class IpamDriver:
     """The calls of `calico-ipam.sock`."""
 
-    def __init__(self, addresses: Addresses, releasing: Releasing) -> None:
-        self._addresses, self._releasing = addresses, releasing
+    def __init__(self, networks: Networks, addresses: Addresses, releasing: Releasing) -> None:
+        self._networks, self._addresses, self._releasing = networks, addresses, releasing
 
     def handlers(self) -> dict[str, Handler]:
         """Every call by its name."""
@@ -73,7 +74,7 @@ class IpamDriver:
             elif identity in _ANY_POOL:
                 address = self._addresses.take(call.token, _ANY_POOL[identity], (), "", call.again)
             else:
-                pool = self._pool_named(identity)
+                pool = self._pool_for(identity)
                 network = str(pool.network)
                 address = self._addresses.take(call.token, pool.network.version, (network,), "", call.again)
         except (IpamError, DatastoreError) as error:
@@ -89,6 +90,17 @@ class IpamDriver:
             except (IpamError, DatastoreError) as error:
                 raise DriverError(str(error)) from None
         return {}
+
+    def _pool_for(self, name: str) -> Pool:
+        """The pool of that name, or the one that took its place when the cluster moved to another network."""
+        try:
+            pool = self._pool_named(name)
+        except DriverError:
+            if not (successors := self._networks.successors("")):
+                raise
+            return self._pool_over(successors[0])
+        successors = self._networks.successors(str(pool.network)) if pool.disabled else ()
+        return self._pool_over(successors[0]) if successors else pool
 
     def _pool_over(self, network: str) -> Pool:
         return self._look(lambda pool: str(pool.network) == network, NO_SUCH_POOL)

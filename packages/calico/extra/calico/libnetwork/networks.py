@@ -42,6 +42,12 @@ class Networks(Protocol):
     def sharing(self, subnet: str) -> int:
         """How many networks of this node are known to be over a subnet."""
 
+    def successors(self, subnet: str) -> tuple[str, ...]:
+        """The subnets that containers of the network over a subnet get their addresses from, when it gives none.
+
+        `subnet` is empty for a pool that is gone.
+        """
+
 
 def definition_of(network: EngineNetwork) -> Definition:
     """An engine's network as the registry has it."""
@@ -61,10 +67,12 @@ class LocalNetworks:
     """
 
     def __init__(
-        self, store: Store, engine: Engine, node: str, default_network: str, on_change: Callable[[], None]
+        self, store: Store, engine: Engine, node: str, default: Entry | None, on_change: Callable[[], None]
     ) -> None:
         self._store, self._engine, self._node = store, engine, node
-        self._default, self._on_change = default_network, on_change
+        self._default = default.name if default else ""
+        self._default_subnets = default.definition.subnets if default else ()
+        self._on_change = on_change
         self._lock = Lock()
         self._records: dict[str, Record] = {}
         self._expected: tuple[str, Definition] | None = None
@@ -110,7 +118,7 @@ class LocalNetworks:
         record = self._record(identity, afresh=True)
         if record is None or record.removed:
             return True
-        if record.name in ("", self._default) or record.private or record.leaving:
+        if not record.name or record.name == self._default or record.private or record.leaving:
             return self.forget(record)
         return self.write(record._replace(removed=True), guards=(Guard(record.key, record.revision),))
 
@@ -122,7 +130,7 @@ class LocalNetworks:
     def find(self, identity: str) -> Definition | None:
         """See Networks. One that came about while etcd was without its record is learned from the engine."""
         if record := self._record(identity):
-            return record.definition
+            return self._with_successors(record)
         try:
             network = self._engine.network(identity)
         except (EngineAwayError, EngineRefusedError) as error:
@@ -134,6 +142,20 @@ class LocalNetworks:
         self.write(Record(self._node, identity, definition))
         self._on_change()
         return definition
+
+    def _with_successors(self, record: Record) -> Definition:
+        """A network as its endpoints find it: that of every agent is also over the pool that replaced its first."""
+        definition = record.definition
+        if record.name != self._default or set(self._default_subnets) <= set(definition.subnets):
+            return definition
+        return definition._replace(subnets=(*definition.subnets, *self._default_subnets))
+
+    def successors(self, subnet: str) -> tuple[str, ...]:
+        """See Networks. Only the network of every agent, whose pool may be migrated, has any."""
+        with self._lock:
+            own = [record for record in self._records.values() if record.name == self._default]
+        is_ours = any(not subnet or subnet in record.definition.subnets for record in own)
+        return tuple(one for one in self._default_subnets if one != subnet) if is_ours else ()
 
     def sharing(self, subnet: str) -> int:
         """See Networks."""
@@ -233,6 +255,10 @@ class GlobalNetworks:
     def sharing(self, subnet: str) -> int:
         """See Networks: a pool has one annotation."""
         return 1
+
+    def successors(self, subnet: str) -> tuple[str, ...]:
+        """See Networks: a pool's annotations stay with it."""
+        return ()
 
     def _annotate(self, name: str, change: Callable[[dict[str, str]], dict[str, str]]) -> None:
         for _ in range(_ATTEMPTS):

@@ -30,6 +30,10 @@ class World(NamedTuple):
     default: Entry | None = None
     unreadable: Collection[str] = ()
     """Names of networks of the cluster that nobody can read: they are left as they are."""
+    open: Collection[str] = ()
+    """Those of `subnets` whose pools give out addresses."""
+    used: Collection[str] = ()
+    """Ids of networks that a container refers to, be it a stopped one: it could not start again without its network."""
     is_settled: bool = True
     """Whether removals are long enough ago for `docker network prune`, which says so at its end, to have said so."""
     pruned: Collection[str] = ()
@@ -88,9 +92,10 @@ class RemoveNetwork(NamedTuple):
 
 
 class Say(NamedTuple):
-    """Something that only an operator can put right."""
+    """Something that an operator is told. `is_brief`: it passes by itself in the first moments of a cluster."""
 
     text: str
+    is_brief: bool = False
 
 
 Action = PutEntry | DropEntry | PutRecord | DropRecord | SpreadRemoval | CreateNetwork | RemoveNetwork | Say
@@ -99,8 +104,7 @@ Action = PutEntry | DropEntry | PutRecord | DropRecord | SpreadRemoval | CreateN
 def plan_networks(world: World) -> list[Action]:
     """Every step that is right as things stand; those that rest on another's effect come in a later plan."""
     actions: list[Action] = []
-    if world.default is not None and world.default.name not in {*world.entries, *world.unreadable}:
-        actions.append(PutEntry(world.default))
+    actions += _plan_default(world)
     own = world.own
     calico = [network for network in world.engine if network.driver == DRIVER]
     for network in calico:
@@ -115,6 +119,20 @@ def plan_networks(world: World) -> list[Action]:
     return actions
 
 
+def _plan_default(world: World) -> list[Action]:
+    """The network of every agent: made where it is missing, moved when its pool was replaced by the configured one."""
+    default = world.default
+    if default is None or default.name in world.unreadable:
+        return []
+    entry = world.entries.get(default.name)
+    if entry is None:
+        return [PutEntry(default)]
+    is_closed = not all(subnet in world.open for subnet in entry.definition.subnets)
+    if is_closed and all(subnet in world.open for subnet in default.definition.subnets):
+        return [PutEntry(default._replace(revision=entry.revision))]
+    return []
+
+
 def _plan_network(world: World, network: EngineNetwork, record: Record | None) -> list[Action]:
     """What one of the engine's networks asks for."""
     entry = world.entries.get(network.name)
@@ -126,7 +144,7 @@ def _plan_network(world: World, network: EngineNetwork, record: Record | None) -
         is_default = world.default is not None and network.name == world.default.name
         if entry is None and is_default:
             return []  # it is being written at this moment
-        if network.endpoints:
+        if network.endpoints or network.id in world.used:
             what = "has another definition" if entry and not entry.removing else "is removed"
             return [Say(f"network {network.name} {what} in the cluster; it stays here while containers are on it")]
         removing = RemoveNetwork(network.id, network.name)
@@ -168,7 +186,7 @@ def _plan_missing(world: World) -> list[Action]:
             found.append(CreateNetwork(entry.name, entry.definition))
         elif there is None:
             wanted = ", ".join(one for one in entry.definition.subnets if one not in world.subnets)
-            found.append(Say(f"network {entry.name} waits for an IPPool over {wanted}"))
+            found.append(Say(f"network {entry.name} waits for an IPPool over {wanted}", is_brief=True))
         elif there.driver != DRIVER:
             found.append(Say(f"network {entry.name} of the cluster cannot be made: {there.driver}'s has its name"))
     return found

@@ -23,7 +23,7 @@ from calico.ipam.allocator import Ipam
 from calico.libnetwork.addresses import Addresses
 from calico.libnetwork.endpoints import Endpoints
 from calico.libnetwork.engine import Engine
-from calico.libnetwork.follower import Follower, Rooms
+from calico.libnetwork.follower import Follower, Rooms, default_of
 from calico.libnetwork.ipamdriver import IpamDriver
 from calico.libnetwork.journal import Journal
 from calico.libnetwork.links import Links
@@ -86,7 +86,7 @@ class Plugin:
         self._links = Links(settings.interface_prefix, settings.veth_mtu)
         self._networks: Networks = GlobalNetworks(client)
         if settings.scope == "local":
-            self._networks = LocalNetworks(store, engine, settings.node, settings.default_network, self._on_change)
+            self._networks = LocalNetworks(store, engine, settings.node, default_of(settings), self._on_change)
         rooms = Rooms(client, engine, self._networks, self._endpoints, self._addresses, self._links)
         self._follower = Follower(settings, rooms)
 
@@ -126,7 +126,7 @@ class Plugin:
             settings.interface_prefix,
             settings.create_profiles,
         )
-        ipam = IpamDriver(self._addresses, releasing)
+        ipam = IpamDriver(self._networks, self._addresses, releasing)
         return [
             PluginServer(directory / "calico-ipam.sock", ipam.handlers(), journal),
             PluginServer(directory / "calico.sock", network.handlers(), journal),
