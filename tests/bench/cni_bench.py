@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from calico.cni import veth
 from calico.datastore.etcd import Etcd, EtcdSettings
@@ -60,10 +61,10 @@ def bench(rounds: int) -> list[str]:
             node.start_agent()
             eventually((node.state / "nodename").exists, "start-up ends")
             spaces = [node.container(f"c{number}").path for number in range(_TOGETHER)]
-            lines = [f"{python}, a process that does nothing {_idle(python, rounds):.1f} ms", *_floors(node, rounds)]
-            lines += _lines("agent", _called(node, python, spaces, rounds))
+            floors = _floors(node, python, rounds)
+            lines = [*floors.lines(python), *_lines("agent", _called(node, python, spaces, rounds), floors)]
             node.stop_agent()
-            return [*lines, *_lines("in-process", _called(node, python, spaces, 1))]
+            return [*lines, *_lines("in-process", _called(node, python, spaces, 1), floors)]
         finally:
             node.remove()
 
@@ -77,8 +78,26 @@ def _idle(python: str, rounds: int) -> float:
     return 1000 * statistics.median(times)
 
 
-def _floors(node: Node, rounds: int) -> list[str]:
-    """What the kernel and etcd take for their part."""
+class Floors(NamedTuple):
+    """What a call is made of, in ms: a process, an interface made or deleted, a transaction of etcd's."""
+
+    process: float
+    made: float
+    deleted: float
+    write: float
+
+    def of(self, command: str) -> float:
+        """The least a call can take: two transactions, the address' and the endpoint's, and the interface."""
+        return self.process + 2 * self.write + (self.made if command == "ADD" else self.deleted)
+
+    def lines(self, python: str) -> list[str]:
+        """As `make bench` shows them."""
+        parts = f"interface made {self.made:.1f} ms, deleted {self.deleted:.1f} ms; transaction {self.write:.1f} ms"
+        return [f"{python}: bare process {self.process:.1f} ms; bare {parts}"]
+
+
+def _floors(node: Node, python: str, rounds: int) -> Floors:
+    """What the interpreter, the kernel and etcd take for their part."""
     wiring = veth.Wiring(veth.Owner("floor", "eth0"), "califloor", "eth0", 1450, veth.parse(["172.29.255.1/32"]))
     space = node.container("floor")
     made, gone, written = [], [], []
@@ -104,7 +123,7 @@ def _floors(node: Node, rounds: int) -> list[str]:
     node.space.run(kernel)
     node.space.run(etcd)
     up, down, write = (1000 * statistics.median(times) for times in (made, gone, written))
-    return [f"bare interface: made {up:.1f} ms, deleted {down:.1f} ms; bare etcd transaction {write:.1f} ms"]
+    return Floors(_idle(python, rounds), up, down, write)
 
 
 def _called(node: Node, python: str, spaces: list[str], rounds: int) -> dict[str, list[float]]:
@@ -118,12 +137,13 @@ def _called(node: Node, python: str, spaces: list[str], rounds: int) -> dict[str
     return found
 
 
-def _lines(how: str, found: dict[str, list[float]]) -> list[str]:
+def _lines(how: str, found: dict[str, list[float]], floors: Floors) -> list[str]:
     parts = []
     for command in ("ADD", "DEL"):
         times = sorted(1000 * one for one in found[command])
         p95 = times[int(len(times) * 0.95)]
         together = statistics.median(found[f"{command}s"])
         middle = statistics.median(times)
-        parts.append(f"{how}: {command} p50 {middle:.1f} ms, p95 {p95:.1f} ms; {_TOGETHER} at once {together:.2f} s")
+        line = f"{how}: {command} p50 {middle:.1f} ms (ratio {middle / floors.of(command):.1f}), p95 {p95:.1f} ms"
+        parts.append(f"{line}; {_TOGETHER} at once {together:.2f} s")
     return parts
