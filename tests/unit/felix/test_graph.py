@@ -243,9 +243,9 @@ _NUMBERS = st.lists(st.integers(0, len(_CHANGES) - 1), min_size=1, max_size=12)
 class Twins(RuleBasedStateMachine):
     """Both graphs live through the same history; at every flush they tell the same."""
 
-    @initialize()
-    def begin(self) -> None:
-        self.fast, self.slow, self.state = Graph("a"), SlowGraph("a"), State()
+    @initialize(source=st.sampled_from(["CalicoIPAM", "WorkloadIPs"]))
+    def begin(self, source: str) -> None:
+        self.fast, self.slow, self.state = Graph("a", source), SlowGraph("a", source), State()
 
     @rule(numbers=_NUMBERS)
     def update(self, numbers: list[int]) -> None:
