@@ -300,6 +300,9 @@ def test_the_configuration_follows_the_resources_of_its_node() -> None:
     _put(configuration, own, decode)
     expected = Settings("a", vxlan_vni=7, vxlan_mtu=1400, vxlan_tunnel_address="10.9.0.1")
     assert configuration.resolve().settings == expected
+    named = _felix("node.a", {"config.projectcalico.org/IPv4VXLANTunnelAddr": "10.9.0.2"}, vxlanMTU=1400)
+    _put(configuration, named, decode_felix_configuration)
+    assert configuration.resolve().settings == expected._replace(vxlan_tunnel_address="10.9.0.2")
     configuration.update(Update(mine[0], None, 2))
     configuration.update(Update(own[0], None, 2))
     assert configuration.resolve().settings == Settings("a", vxlan_vni=7, vxlan_mtu=1300)

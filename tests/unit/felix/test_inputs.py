@@ -197,6 +197,13 @@ def test_a_plain_endpoint_is_read_the_short_way(item: Item) -> None:
     assert _agrees(*item)
 
 
+def test_a_name_that_is_too_long_in_all_is_not_valid() -> None:
+    key, document = workload("a", "w" * 250, "10.0.0.1", interfaceName="cali1")
+    assert plain_workload(key, document) is None
+    with pytest.raises(ValueError, match="too long"):
+        checked_workload(key, stored(document), 1)
+
+
 _ODD: list[Any] = [
     None, "", "x", "-", "A", "a-", "a b", "*", "x" * 16, "x" * 300, 0, 1, -1, 70000, True, 1.5, [], {}, [None], ["a"],
     "10.0.0.1", "10.0.0.01/32", "10.0.0.1/32", "10.0.0.1/24", "256.0.0.1/32", "10.0.0.1/32\n", "fd00::1/128",

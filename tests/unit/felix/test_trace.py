@@ -197,6 +197,10 @@ WAYS = [
     ("out -> b tcp 22", (_HEP_B, policy("u", "role == 'host'", ingress=_DENY, doNotTrack=True, **_IN, **_FORWARD)), ["b untracked ingress allow", "b normal ingress allow"], "failsafe"),
     ("out -> b tcp 80", (_HEP_B, policy("d", "role == 'host'", ingress=_DENY, preDNAT=True, **_IN, **_FORWARD)), ["b pre-DNAT ingress deny"], "policy default.d"),
     ("out -> b tcp 80", (_HEP_B, policy("d", "role == 'host'", ingress=[rule()], preDNAT=True, **_IN, **_FORWARD)), ["b pre-DNAT ingress allow"], "policy default.d"),
+    ("out -> b tcp 80", (_HEP_B, policy("u", "role == 'host'", ingress=[rule()], doNotTrack=True, **_IN, **_FORWARD), policy("d", "role == 'host'", ingress=_DENY, preDNAT=True, **_IN, **_FORWARD)), ["b untracked ingress allow"], "policy default.u allows"),
+    ("out -> w1 tcp 80", (_HEP_A, policy("u", "role == 'host'", ingress=[rule()], doNotTrack=True, **_IN, **_FORWARD), policy("f", "role == 'host'", ingress=_DENY, **_IN, **_FORWARD)), ["a untracked ingress allow", "a normal ingress allow"], "policy default.u allows"),
+    ("out -> w1 tcp 80", (_HEP_A, policy("d", "role == 'host'", ingress=[rule()], preDNAT=True, **_IN, **_FORWARD), policy("f", "role == 'host'", ingress=_DENY, **_IN, **_FORWARD)), ["a pre-DNAT ingress allow", "a normal ingress allow"], "policy default.d allows"),
+    ("w1 -> r1 tcp 80", (_HEP_TUNNEL, pool("p", "10.0.0.0/16", vxlan="CrossSubnet"), policy("f", "role == 'host'", ingress=_DENY, **_IN, **_FORWARD)), ["a normal egress allow", "b normal ingress allow"], "profile all"),
     ("w1 -> out tcp 80", (_HEP_STAR, policy("d", "role == 'host'", ingress=_DENY, preDNAT=True, **_IN, **_FORWARD)), ["a pre-DNAT ingress deny"], "policy default.d"),
     ("w1 -> out tcp 80", (_HEP_A, policy("d", "role == 'host'", ingress=_DENY, preDNAT=True, **_IN, **_FORWARD)), ["a normal egress allow"], "profile all"),
 ]  # fmt: skip
@@ -280,3 +284,16 @@ def test_the_tunnels_own_packets_meet_what_stands_before_connection_tracking() -
     out = policy("u", "role == 'host'", egress=no_udp, doNotTrack=True, **_OUT, **_FORWARD)
     found = _trace("w1 -> r1 tcp 80", (_HEP_A, out))
     assert _told(found) == ["a normal egress allow", "a untracked egress deny"]
+
+
+def test_answers_from_failsafe_ports_pass_untracked_policy() -> None:
+    raw = policy("u", "role == 'host'", ingress=_DENY, doNotTrack=True, **_IN, **_FORWARD)
+    views = _views((*_CLUSTER, _HEP_B, raw), Settings())
+    answer = Packet("198.51.100.1", "192.168.0.2", 17, 53, 40000)
+    uplinks = {"a": "eth0", "b": "eth0"}
+    found = trace(answer, Place(), Place("b"), views, uplinks)
+    assert _told(found) == ["b untracked ingress allow", "b normal ingress deny"], (
+        "tracking alone knows it for an answer"
+    )
+    found = trace(answer._replace(source_port=54), Place(), Place("b"), views, uplinks)
+    assert _told(found) == ["b untracked ingress deny"]

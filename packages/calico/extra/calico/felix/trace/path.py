@@ -25,7 +25,7 @@ from calico.felix.state import State
 from calico.felix.trace.lists import Direction, Kind, Lists, Outcome, Step, go_through
 from calico.felix.trace.matching import Describe, Packet
 
-EVERY, LOOPBACK = "*", "lo"
+EVERY = "*"
 _NEIGHBOURS = (130, 131, 132, 133, 135, 136)
 _IPIP, _ICMPV6 = 4, 58
 
@@ -231,8 +231,7 @@ class _Way:
 
     def _host_endpoint(self, stop: Stop, every: bool = True) -> tuple[str, HostEndpoint | None]:
         """The host endpoint an interface belongs to; that of all interfaces for others, workloads' among them."""
-        if stop.is_host or stop.interface == LOOPBACK:
-            every = False
+        every = every and not stop.is_host
         endpoints = self._view.state.host_endpoints
         mine = self._view.interfaces.get(stop.interface, frozenset())
         for name in sorted(endpoints):
