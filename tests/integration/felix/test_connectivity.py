@@ -1,11 +1,16 @@
 """Every cell of the tables by a real packet through the kernel, and by the policy trace."""
 
+import io
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
-from calico.calicoctl.verbs.policy import read_cluster
+from calico.calicoctl.cli import main
+from calico.calicoctl.session import Session
+from calico.calicoctl.verbs import policy
+from calico.felix import live
 from calico.felix.config.sources import from_environment
 from calico.felix.desired import Icmp
 from calico.felix.trace.cluster import Cluster, End
@@ -97,7 +102,7 @@ class Stage:
         """The cluster as the policy trace sees it."""
 
         def read() -> Cluster:
-            found, unreadable = read_cluster(self.cluster.store)
+            found, unreadable = policy.read_cluster(self.cluster.store)
             assert unreadable == []
             return found
 
@@ -174,3 +179,26 @@ def test_what_leaves_a_pool_with_nat_outgoing_has_the_nodes_address(stage: Stage
     finally:
         cluster.pool("vxlan", "10.65.0.0/16", vxlan="Always")
         cluster.settle()
+
+
+def test_calicoctl_tells_what_was_dropped(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program's own output, with the counters of a felix that has just dropped something."""
+    cluster = stage.cluster
+    monkeypatch.setattr(policy, "LIVE_SOCKET", cluster.hosts["h1"].directory / live.SOCKET)
+    stage.play(next(one for one in SCENARIOS if one.name == "a policy of a direction denies what it does not allow"))
+
+    def told() -> dict[str, Any]:
+        session = Session({"ETCD_ENDPOINTS": "http://192.0.2.1:2379"}, lambda _: cluster.store)
+        session.stdout = io.StringIO()
+        words = ["policy", "trace", "w1", "10.65.1.2", "--port", "80", "--live", "-o", "json"]
+        assert cluster.router.call(main, words, session) == 0
+        return dict(json.loads(session.stdout.getvalue()))
+
+    def dropped(found: dict[str, Any]) -> int:
+        wanted = {"version": 4, "interface": "caliw2", "direction": "ingress", "cause": "policy"}
+        return sum(one["packets"] for one in found["drops"] if wanted.items() <= one.items())
+
+    before = told()
+    assert before["verdict"] == "deny"
+    assert not cluster.prober.probe([Probe("w1", "w2", port=80)])[0].arrived
+    assert dropped(told()) > dropped(before)

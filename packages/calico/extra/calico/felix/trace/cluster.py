@@ -49,8 +49,8 @@ class Cluster:
     def find(self, text: str, namespace: str = "default") -> End:
         """The end that an address, a node's name or a workload endpoint's name means. Raises UnknownEndError.
 
-        A workload endpoint goes by its resource's name, with or without its namespace, by its endpoint part, or by its
-        interface. An address that nobody in the cluster has is outside of it.
+        A workload endpoint goes by its resource's name, with or without its namespace, by its endpoint or container
+        part, or by its interface. An address that nobody in the cluster has is outside of it.
         """
         text = str(parse_ip(text) or text)
         found = [one for one in self._workloads if text in one.nets or text in _names(one, namespace)]
@@ -125,7 +125,8 @@ def _pairs(source: End, destination: End) -> Iterator[tuple[str, str]]:
 
 def _names(workload: Workload, namespace: str) -> tuple[str, ...]:
     own, _, name = workload.name.partition("/")
-    return (workload.name, workload.id.endpoint, workload.interface, *((name,) if own == namespace else ()))
+    container = workload.id.workload.removeprefix(f"{own}/")
+    return (workload.name, workload.id.endpoint, workload.interface, container, *((name,) if own == namespace else ()))
 
 
 def _addresses(node: Node) -> tuple[str, ...]:
