@@ -28,7 +28,8 @@ lab: $(VENV)/.bundle  ## a whole cluster on this machine: up, the bookstore stor
 	@sh tools/setup mmdebstrap -- mmdebstrap --version
 	@sh tools/setup nftables -- nft --version
 	@$(BIN)/lab down --name make >/dev/null
-	@status=0; $(BIN)/lab up --name make && $(BIN)/lab story bookstore --name make || status=$$?; \
+	@mkdir -p build
+	@status=0; $(BIN)/lab up --name make && $(BIN)/lab story bookstore --name make --html build/bookstore.html || status=$$?; \
 	    $(BIN)/lab down --name make; exit $$status
 
 $(VENV)/bin/pip:

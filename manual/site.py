@@ -7,6 +7,7 @@ between those of HTML; links to files of the repository that are no pages are sh
 import html
 import os
 import re
+import shutil
 from pathlib import Path
 
 from markdown_it.token import Token
@@ -29,6 +30,7 @@ nav a[aria-current] { font-weight: bold; }
 main { padding: 1rem 2rem 4rem; max-width: 56rem; }
 pre { background: var(--soft); padding: .7rem; overflow: auto; }
 code { font: .88em ui-monospace, monospace; }
+img { max-width: 100%; border: 1px solid var(--line); }
 table { border-collapse: collapse; display: block; overflow: auto; }
 td, th { border: 1px solid var(--line); padding: .3rem .6rem; vertical-align: top; text-align: left; }
 @media (max-width: 50rem) { body { display: block; } nav { height: auto; position: static; } }
@@ -43,11 +45,20 @@ def build(pages: list[Page], output: Path) -> list[Path]:
     written += [
         _write(output / target(page.name), _frame(page.name, page.title, _body(page), listed)) for page in pages
     ]
+    written += [
+        _copy(picture, output / picture.relative_to(ROOT)) for picture in sorted(ROOT.glob("docs/images/*.png"))
+    ]
     for program in PROGRAMS:
         own = [command for command in commands() if command.program == program]
         name = f"{_COMMANDS}/{program.name}.md"
         written.append(_write(output / target(name), _frame(name, program.name, _program(own), listed)))
     return sorted(written)
+
+
+def _copy(source: Path, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, path)
+    return path
 
 
 def section_of(name: str) -> str:

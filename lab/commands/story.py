@@ -36,6 +36,8 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(_document(outcome), indent=2))
     else:
         print(_told(outcome))
+        if args.html:
+            print(f"the whole of it is in {args.html}")
     return 0 if outcome.is_as_told else 1
 
 

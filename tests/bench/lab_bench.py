@@ -8,6 +8,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from lab import image, marathon
@@ -17,6 +18,7 @@ from lab.instance import Instance
 from lab.machine import Machine
 from lab.network import Network
 from lab.plan import Counts, make_plan
+from lab.state import wait_until_connected
 from lab.tasks import Tasks
 
 _APP = Path(marathon.__file__).parent / "apps/calico-ucr.json"
@@ -27,6 +29,11 @@ def _seconds(action: Callable[[], object]) -> float:
     start = time.perf_counter()
     action()
     return time.perf_counter() - start
+
+
+def _up(cluster: Cluster) -> None:
+    cluster.up()
+    wait_until_connected(cluster)
 
 
 def _boot_bare(count: int) -> float:
@@ -66,7 +73,7 @@ def bench(rounds: int) -> list[str]:
     for state in ("as it is", "warm"):
         cluster = Cluster.create(plan)
         try:
-            up = _seconds(cluster.up)
+            up = _seconds(partial(_up, cluster))
             if state == "warm":
                 bare = _boot_bare(len(plan.nodes))
                 lines.append(
