@@ -345,14 +345,15 @@ with socket.create_server(("", 9000)) as server:
         connection.close()
 """
 _SOURCE = """
-import socket, sys, time
+import resource, socket, sys, time
 with socket.create_connection((sys.argv[1], 9000), 10) as connection:
     data, sent, until = bytes(1 << 20), 0, time.monotonic() + float(sys.argv[2])
     start = time.monotonic()
     while time.monotonic() < until:
         connection.sendall(data)
         sent += len(data)
-    print(sent * 8 / (time.monotonic() - start) / 1e9)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    print(sent * 8 / 1e9, time.monotonic() - start, usage.ru_utime + usage.ru_stime)
 """
 _ECHO = """
 import socket
@@ -378,6 +379,10 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
 """
 
 
+# What felix' tables cannot do without: the kernel remembers connections as soon as one rule asks for them.
+_CONNTRACK = b"table ip t { chain c { type filter hook prerouting priority -300; ct state established accept; }; }"
+
+
 def _path(directory: Path, rounds: int) -> list[str]:
     """Between two workloads over VXLAN: without felix' tables, and with some policies."""
     with FelixCluster(directory, ("h1", "h2")) as cluster:
@@ -390,50 +395,57 @@ def _path(directory: Path, rounds: int) -> list[str]:
         cluster.settle()
         servers = [_serve(two, _SINK), _serve(two, _ECHO)]
         try:
-            return [_compare(cluster, one, count, rounds) for count in (0, 100, 1000)]
+            return [_compare(cluster, one, servers[0].pid, count, rounds) for count in (0, 100, 1000)]
         finally:
             for server in servers:
                 server.kill()
                 server.wait()
 
 
-def _compare(cluster: FelixCluster, one: Space, count: int, rounds: int) -> str:
-    """With `count` policies on both ends, the last of which allows; then the same with our tables taken away."""
+class Flow(NamedTuple):
+    """What a path carried: Gbit/s, Gbit for each second of processor time at both ends, microseconds there and back."""
+
+    rate: float
+    efficiency: float
+    delay: float
+
+
+def _compare(cluster: FelixCluster, one: Space, sink: int, count: int, rounds: int) -> str:
+    """With `count` policies on both ends, the last of which allows; with no tables; with connection tracking alone."""
     for number in range(count):
         last = number == count - 1
-        action = {"action": "Allow"} if last else {"action": "Allow", "source": {"nets": [f"10.9.{number % 250}.1/32"]}}
-        back = (
-            {"action": "Allow"} if last else {"action": "Allow", "destination": {"nets": [f"10.9.{number % 250}.1/32"]}}
-        )
+        here, there = ({}, {}) if last else ({"nets": [f"10.9.{number % 250}.1/32"]},) * 2
         spec = {
             "selector": "has(group)",
             "order": number,
             "types": ["Ingress", "Egress"],
-            "ingress": [action],
-            "egress": [back],
+            "ingress": [{"action": "Allow", "source": here}],
+            "egress": [{"action": "Allow", "destination": there}],
         }
-        key, value = _stored(_document("GlobalNetworkPolicy", f"path{number:04}", spec))
-        cluster.put(key, value)
+        cluster.put(*_stored(_document("GlobalNetworkPolicy", f"path{number:04}", spec)))
     cluster.settle()
-    with_felix, without = [], []
     for host in cluster.hosts.values():
         host.kill()
-    rules = {host: subprocess.check_output(host.space.command("nft", "list", "ruleset")) for host in _both(cluster)}
-    for _ in range(rounds):  # in turn, so that both meet the same noise
-        with_felix.append(_measure(one))
-        for host in _both(cluster):
-            subprocess.run(host.space.command("nft", "flush", "ruleset"), check=True)
-        without.append(_measure(one))
-        for host in _both(cluster):
-            subprocess.run(host.space.command("nft", "-f", "-"), input=rules[host], check=True)
+    ours = {host.name: subprocess.check_output(host.space.command("nft", "list", "ruleset")) for host in _both(cluster)}
+    found: dict[str, list[Flow]] = {"felix": [], "nothing": [], "tracking": []}
+    for _ in range(rounds):  # in turn, so that all meet the same noise
+        for name, flows in found.items():
+            for host in _both(cluster):
+                rules = {"felix": ours[host.name], "nothing": b"", "tracking": _CONNTRACK}[name]
+                subprocess.run(host.space.command("nft", "flush", "ruleset"), check=True)
+                subprocess.run(host.space.command("nft", "-f", "-"), input=rules, check=True)
+            flows.append(_measure(one, sink))
     for host in cluster.hosts.values():
         host.start()
     cluster.settle()
-    rate, bare = (statistics.median(found[0] for found in some) for some in (with_felix, without))
-    delay, least = (statistics.median(found[1] for found in some) for some in (with_felix, without))
+    felix, nothing, tracking = (
+        Flow(*(statistics.median(column) for column in zip(*flows, strict=True))) for flows in found.values()
+    )
     return (
-        f"over VXLAN with {count} policies: {rate:.2f} Gbit/s, {rate / bare:.2f} of the path without felix; "
-        f"round trip {delay:.0f} us, {delay / least:.2f} of it"
+        f"over VXLAN, {count} policies: {felix.rate:.2f} Gbit/s, {felix.rate / nothing.rate:.2f} of the path without "
+        f"tables, {felix.rate / tracking.rate:.2f} of one with connection tracking alone; for the same processor time "
+        f"{felix.efficiency / nothing.efficiency:.2f} and {felix.efficiency / tracking.efficiency:.2f}; round trip "
+        f"{felix.delay:.0f} us, {felix.delay / nothing.delay:.2f} and {felix.delay / tracking.delay:.2f}"
     )
 
 
@@ -449,13 +461,16 @@ def _serve(space: Space, program: str) -> "subprocess.Popen[str]":
     return process
 
 
-def _measure(space: Space) -> tuple[float, float]:
-    found = []
-    for program, arguments in ((_SOURCE, ["10.65.2.1", "1.5"]), (_PING, ["10.65.2.1"])):
-        command = space.command(sys.executable, "-c", program, *arguments)
-        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
-        found.append(float(done.stdout))
-    return found[0], found[1]
+def _measure(space: Space, sink: int) -> Flow:
+    before = _cpu(sink)
+    sent, seconds, busy = map(float, _run(space, _SOURCE, "10.65.2.1", "1.0").split())
+    delay = float(_run(space, _PING, "10.65.2.1"))
+    return Flow(sent / seconds, sent / (busy + _cpu(sink) - before), delay)
+
+
+def _run(space: Space, program: str, *arguments: str) -> str:
+    command = space.command(sys.executable, "-c", program, *arguments)
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
 SIZES = (
