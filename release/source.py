@@ -36,7 +36,11 @@ def clean_commit(directory: Path, allow_dirty: bool) -> Commit:
 def _git(directory: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(
-            ["git", "-C", str(directory), *arguments], capture_output=True, text=True, check=False, timeout=60
+            ["git", "--no-optional-locks", "-C", str(directory), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise PandaError.one("git", f"cannot be run: {error}", "a release says which commit it is made from") from error
