@@ -54,6 +54,13 @@ clock = iter([0.0, 60.0, 120.0])
 store = Etcd(EtcdSettings(("http://127.0.0.1:2379",)))
 Reporter(ReportSettings("10.0.0.1"), store, dict, lambda: next(clock)).step()
 """
+DAEMON = """
+import sys
+from calico.daemon.metrics import Endpoint, Registry, metrics_page
+Endpoint("127.0.0.1", 62091, {"/metrics": metrics_page(Registry())})
+print("serves", flush=True)
+sys.stdin.read()
+"""
 INTERFACES = (
     "ip link add eth0 type veth peer name peer0",
     "ip address add 10.0.0.1/24 dev eth0",
@@ -122,9 +129,9 @@ class Node:
             "ip link set lo up",
             f"export PATH={d}/bin:$PATH:/usr/sbin:/sbin ETCD_ENDPOINTS=http://127.0.0.1:2379",
             *(etcd if self.has_etcd else []),
-            *(f"{line} >&2" for line in self.plant),
+            *(line if line.startswith("coproc") else f"{line} >&2" for line in self.plant),
             f"status=0; {diags} || status=$?",
-            "[[ -z ${etcd:-} ]] || { kill $etcd; wait $etcd || true; }",
+            "for each in ${etcd:-} ${daemon:-}; do kill $each; wait $each || true; done",
             "exit $status",
         ]
         command = ["unshare", "--mount", "--net", "--propagation", "private", "bash", "-c", "\n".join(lines)]
@@ -220,12 +227,23 @@ def test_another_firewalls_drop_policy(node: Node) -> None:
     assert "table inet office chain f" in done.analysis
 
 
-def test_a_daemons_clock_that_is_off(node: Node) -> None:
+def faked(node: Node, text: str) -> str:
+    """A line of shell that runs a program of Calico's two hours ahead."""
     (library,) = debian.unpacked("libfaketime").rglob("libfaketime.so.1")
-    node.plant += [
-        node.pool(),
-        node.python(REPORT, f"FAKETIME=+2h FAKETIME_DONT_FAKE_MONOTONIC=1 LD_PRELOAD={library}"),
-    ]
+    return node.python(text, f"FAKETIME=+2h FAKETIME_DONT_FAKE_MONOTONIC=1 LD_PRELOAD={library}")
+
+
+def test_a_daemons_clock_that_is_off(node: Node) -> None:
+    """What serves felix' figures tells its own clock with them."""
+    serves = f"coproc {{ {faked(node, DAEMON)}; }}; read -r _ <&${{COPROC[0]}}; daemon=$COPROC_PID"
+    node.plant += [node.pool(), serves]
+    done = node.run()
+    assert done.rules == {"clock-off"}
+    assert "the clock of felix on this node is 7" in done.analysis and "s ahead" in done.analysis
+
+
+def test_a_clock_that_is_off_as_reported_in_etcd(node: Node) -> None:
+    node.plant += [node.pool(), faked(node, REPORT)]
     done = node.run()
     assert done.rules == {"clock-off"}
     assert "the clock of felix on 10.0.0.1" in done.analysis and "s ahead" in done.analysis

@@ -3,7 +3,7 @@
 import pytest
 
 from calico.node.diagnostics.analysis import Finding, analyse, render
-from calico.node.diagnostics.facts import Certificate, Disk, Facts, Interface, Leak, Peer, Pool, Report, Unit
+from calico.node.diagnostics.facts import Certificate, Clock, Disk, Facts, Interface, Leak, Peer, Pool, Unit
 
 NOW = 1_700_000_000.0
 DAY = 86400.0
@@ -24,7 +24,11 @@ GOOD = Facts(
     pools=(Pool("default", "172.29.0.0/24", 256, 200, False),),
     leaks=(),
     ipam_findings=(),
-    reports=(Report("10.0.0.1", NOW - 60), Report("10.0.0.2", NOW + 5)),
+    clocks=(
+        Clock("felix on this node", NOW - 9, NOW, "its page", 10.0),
+        Clock("felix on b", NOW - 119, NOW, "x", 120.0),
+    ),
+    reporting=frozenset(),
     drops=(),
     bird_wanted=False,
     bird_error="no socket",
@@ -60,8 +64,8 @@ FAULTS: dict[str, tuple[Facts, bool]] = {
     "workload-mtu": (GOOD._replace(interfaces=(ETH, VXLAN, Interface("cali0", "veth", 1500, True))), False),
     "tunnel-missing": (GOOD._replace(interfaces=(ETH,)), True),
     "foreign-drop": (GOOD._replace(drops=("table ip filter chain FORWARD (hook forward) has the policy drop",)), True),
-    "clock-off": (GOOD._replace(reports=(Report("10.0.0.1", NOW), Report("10.0.0.3", NOW + 7200))), True),
-    "felix-silent": (GOOD._replace(reports=()), False),
+    "clock-off": (GOOD._replace(clocks=(Clock("felix on this node", NOW + 7200, NOW, "its page", 10.0),)), True),
+    "felix-silent": (GOOD._replace(reporting=frozenset({"10.0.0.2"})), False),
     "disk-full": (GOOD._replace(disks=(Disk("/var/lib", 10 * GB, 0, 100, 50),)), True),
     "felix-differs": (GOOD._replace(differences=("route 172.29.1.0/26 is missing",)), False),
     "certificate-ends": (GOOD._replace(certificates=(Certificate("/etc/client.crt", NOW - DAY),)), True),
@@ -90,7 +94,8 @@ def test_a_planted_fault_is_named_alone_with_evidence_and_a_next_step(rule: str)
         GOOD._replace(disks=(Disk("/", 1000 * GB, 20 * GB, 1000, 900),)),
         GOOD._replace(units=(FELIX._replace(restarts=3),)),
         GOOD._replace(certificates=(Certificate("/etc/ca.crt", NOW + 31 * DAY),)),
-        GOOD._replace(reports=(Report("10.0.0.1", NOW - 119),)),
+        GOOD._replace(reporting=frozenset({"10.0.0.1", "10.0.0.2"})),
+        GOOD._replace(units=(FELIX, Unit("dcos-setup.service", "inactive", "dead", "success", 0, "", 0))),
         GOOD._replace(interfaces=(ETH._replace(mtu=9000), VXLAN)),
     ],
 )

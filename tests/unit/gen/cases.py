@@ -726,6 +726,20 @@ RULES: dict[str, Rule] = {
             ),
         ),
     ),
+    "keys of releases": Rule(
+        (
+            "release_keys: []",
+            f"release_keys: ['ed25519:{'0a' * 32}', 'ed25519:{'0b' * 32}']",
+            f"release_keys: '[\"ed25519:{'0a' * 32}\"]'",
+        ),
+        (
+            ("release_keys: ['ed25519:0a']", "error release_keys[0] key"),
+            (f"release_keys: ['ed25519:{'0A' * 32}']", "error release_keys[0] key"),
+            (f"release_keys: ['rsa:{'0a' * 32}']", "error release_keys[0] key"),
+            (f"release_keys: ['ed25519:{'0a' * 32}', '']", "error release_keys[1] key"),
+            ("release_keys: [7]", "error release_keys[0] type"),
+        ),
+    ),
     "resolvers": Rule(
         (
             "resolvers: [1.1.1.1]",

@@ -77,6 +77,8 @@ def _collectors(places: host.Places, open_client: Callable[[], Client]) -> list[
         named("disks", host.disks),
         named("versions", lambda: host.versions(places)),
         named("configuration", lambda: host.configuration(places)),
+        named("clocks", host.clocks),
+        named("etcd", lambda: host.etcd(places)),
         named("felix --check", lambda: host.felix_check(places)),
         named("resources", lambda: datastore.resources(open_client)),
         named("ipam", lambda: datastore.ipam(open_client)),

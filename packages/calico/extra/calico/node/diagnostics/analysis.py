@@ -11,8 +11,8 @@ from calico.node.diagnostics.facts import Facts, Interface
 
 _MB = 1 << 20
 _OVERHEAD = {"vxlan": 50, "ipip": 20}
-_CLOCK_SLACK = 120.0
-"""Seconds. A report is written every 30 s under a lease of 90 s: one that is there cannot be much older."""
+_ONCE = ("dcos-setup.service", "dcos-calico-guard.service")
+"""Units that do their work and end: only a failure of theirs is one."""
 _RESTARTS = 3
 _DISK_FREE = 0.05
 _CERTIFICATE_DAYS = 30
@@ -52,7 +52,8 @@ def _units(facts: Facts) -> Iterator[Finding]:
         evidence = (f"{unit.name}: {unit.state} ({unit.sub_state}), result {unit.result}, {unit.status}".rstrip(", "),)
         if unit.name == "dcos-calico-bird.service" and not facts.bird_wanted:
             continue
-        if unit.state in ("failed", "inactive") and unit.sub_state != "exited":
+        is_down = unit.state == "failed" or (unit.state == "inactive" and unit.name not in _ONCE)
+        if is_down:
             step = f"systemctl status {unit.name}; journalctl -u {unit.name} -n 50"
             yield Finding("unit-down", f"{unit.name} does not run", (*evidence, *tail), step)
         elif unit.state == "activating" and unit.sub_state == "auto-restart":
@@ -141,23 +142,22 @@ def _drops(facts: Facts) -> Iterator[Finding]:
 
 
 def _clocks(facts: Facts) -> Iterator[Finding]:
-    for report in facts.reports or ():
-        off = report.time - facts.now
-        if abs(off) > _CLOCK_SLACK:
-            said = datetime.datetime.fromtimestamp(report.time, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
-            evidence = (f"felix of {report.node} says {said} UTC in a report that is at most 90 s old",)
-            step = f"compare date -u of {report.node} with the others'; is its time synchronised?"
-            ahead = "ahead" if off > 0 else "behind"
-            text = f"the clock of felix on {report.node} is {abs(off):.0f} s {ahead}"
+    for clock in facts.clocks:
+        off = clock.time - clock.ours
+        if abs(off) > clock.slack:
+            said = datetime.datetime.fromtimestamp(clock.time, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
+            evidence = (f"{clock.source} says {said} UTC",)
+            step = "is the time of its node synchronised, and is the daemon started with the machine's clock?"
+            text = f"the clock of {clock.daemon} is {abs(off):.0f} s {'ahead' if off > 0 else 'behind'}"
             yield Finding("clock-off", text, evidence, step)
 
 
 def _silent(facts: Facts) -> Iterator[Finding]:
-    if facts.reports is None or not facts.node or facts.node in {report.node for report in facts.reports}:
+    if not facts.reporting or not facts.node or facts.node in facts.reporting:
         return
     felix = next((unit for unit in facts.units or () if unit.name == "dcos-calico-felix.service"), None)
     if felix is not None and felix.state == "active":
-        text = "felix runs and has not reported to etcd in the last 90 s"
+        text = "felix runs and, unlike others, has not reported to etcd in the last 90 s"
         step = "its status says what it waits for: systemctl status dcos-calico-felix"
         yield Finding("felix-silent", text, (felix.status or "no status",), step, False)
 

@@ -55,7 +55,8 @@ def gather(collectors: Sequence[Collector], node: str, secrets: frozenset[str], 
     files = _limited({name: text for collected in brought.values() for name, text in collected.files.items()}, secrets)
     facts: dict[str, Any] = {"now": time.time(), "node": node}
     for collected in brought.values():
-        facts.update(collected.facts)
+        clocks = (*facts.get("clocks", ()), *collected.facts.get("clocks", ()))
+        facts.update(collected.facts, clocks=clocks)
     clean = {name: redact(why, secrets) for name, why in unread.items()}
     return Collection(files, _clean(Facts(**facts), secrets), clean)
 

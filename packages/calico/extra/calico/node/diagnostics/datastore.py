@@ -19,9 +19,11 @@ from calico.model.keys import STATUS, FelixStatusKey, parse_key
 from calico.model.kinds import KINDS
 from calico.model.resource import encode
 from calico.node.diagnostics.collect import Collected
-from calico.node.diagnostics.facts import Leak, Peer, Pool, Report
+from calico.node.diagnostics.facts import Clock, Leak, Peer, Pool
 
 OpenClient = Callable[[], Client]
+
+_REPORT_SLACK = 120.0
 
 
 def resources(open_client: OpenClient) -> Collected:
@@ -73,15 +75,18 @@ def ipam(open_client: OpenClient) -> Collected:
 
 
 def reports(open_client: OpenClient) -> Collected:
-    """What each felix last said of itself, and when by its own clock."""
-    found, lines = [], []
+    """What each felix last said of itself. It does so every 30 s, if it is told to, under a lease of 90 s."""
+    clocks, nodes, lines = [], set(), []
     for item in listing(open_client().store, STATUS).items:
         key = parse_key(item.key)
         lines.append(f"{item.key} {item.value.decode(errors='replace')}")
         if isinstance(key, FelixStatusKey) and not key.last:
+            nodes.add(key.host)
             said = str(json.loads(item.value).get("time", ""))
-            found.append(Report(key.host, float(calendar.timegm(time.strptime(said, "%Y-%m-%dT%H:%M:%SZ")))))
-    return Collected({"felix-reports.txt": "\n".join(lines)}, {"reports": tuple(found)})
+            at = float(calendar.timegm(time.strptime(said, "%Y-%m-%dT%H:%M:%SZ")))
+            source = "its report in etcd, which is at most 90 s old,"
+            clocks.append(Clock(f"felix on {key.host}", at, time.time(), source, _REPORT_SLACK))
+    return Collected({"felix-reports.txt": "\n".join(lines)}, {"clocks": tuple(clocks), "reporting": frozenset(nodes)})
 
 
 def bgp(socket: str = control.SOCKET) -> Collected:

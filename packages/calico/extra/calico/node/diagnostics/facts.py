@@ -52,11 +52,17 @@ class Leak(NamedTuple):
     holder: str
 
 
-class Report(NamedTuple):
-    """A felix's last report of itself, in etcd under a lease: whose, and its own clock when it was written."""
+class Clock(NamedTuple):
+    """What a daemon's own clock said when ours said `ours` (seconds since 1970).
 
-    node: str
+    `source` is how it was seen, `slack` how many seconds the two may differ for reasons of that way of seeing.
+    """
+
+    daemon: str
     time: float
+    ours: float
+    source: str
+    slack: float
 
 
 class Peer(NamedTuple):
@@ -88,7 +94,9 @@ class Facts(NamedTuple):
     pools: tuple[Pool, ...] | None = None
     leaks: tuple[Leak, ...] | None = None
     ipam_findings: tuple[str, ...] | None = None
-    reports: tuple[Report, ...] | None = None
+    clocks: tuple[Clock, ...] = ()
+    reporting: frozenset[str] = frozenset()
+    """The nodes whose felix has reported to etcd in the last 90 s; none where no felix is told to."""
     drops: tuple[str, ...] | None = None
     bird_wanted: bool | None = None
     bird_error: str = ""

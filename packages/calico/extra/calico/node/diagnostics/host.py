@@ -3,9 +3,13 @@
 import json
 import os
 import re
+import shlex
 import socket
 import ssl
-from collections.abc import Iterable
+import time
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +19,7 @@ from calico.netlink.nftables.objects import FORWARD
 from calico.netlink.nftables.transactions import DumpedChain, Nfnetlink
 from calico.netlink.socket import NETLINK_NETFILTER, NETLINK_ROUTE, Netlink
 from calico.node.diagnostics.collect import Collected, output_of
-from calico.node.diagnostics.facts import Certificate, Disk, Interface, Unit
+from calico.node.diagnostics.facts import Certificate, Clock, Disk, Interface, Unit
 
 UNITS = tuple(
     f"dcos-{name}.service"
@@ -32,6 +36,14 @@ UNITS = tuple(
 )
 _PROPERTIES = "Id,LoadState,ActiveState,SubState,Result,NRestarts,StatusText,MainPID"
 _LOG_LINES = "2000"
+PAGES = {
+    "felix": "http://127.0.0.1:62091/metrics",
+    "confd": "http://127.0.0.1:62092/metrics",
+    "etcd": "http://127.0.0.1:2381/metrics",
+}
+"""Where daemons serve figures, on the ports that `gen` gives them."""
+
+_CLOCK_SLACK = 10.0
 _OUR_TABLES = ("cali", "dcos-calico")
 _FAMILIES = {1: "inet", 2: "ip", 10: "ip6"}
 
@@ -198,12 +210,19 @@ def configuration(places: Places) -> Collected:
     """The rendered files of Calico and etcd, and what the node keeps of itself; certificates' ends."""
     files = {}
     for top, name in ((places.configuration, "etc"), (places.state, "state")):
-        for path in sorted(top.glob("**/*")) if top.is_dir() else ():
+        for path in _below(top):
             if path.is_file() and path.stat().st_size < 1 << 20 and _is_wanted(path.relative_to(top)):
                 files[f"{name}/{path.relative_to(top)}"] = path.read_text(errors="replace")
     ends = [Certificate(str(path), _end(path)) for path in sorted(places.secrets.glob("*.crt"))]
     is_bgp = (places.configuration / "calico/bird_enabled").exists()
     return Collected(files, {"certificates": tuple(ends), "bird_wanted": is_bgp})
+
+
+def _below(top: Path) -> Iterator[Path]:
+    """Every file below, through links too: a generation is made of them."""
+    for directory, names, leaves in os.walk(top, followlinks=True):
+        names.sort()
+        yield from (Path(directory, leaf) for leaf in sorted(leaves))
 
 
 def _is_wanted(path: Path) -> bool:
@@ -216,12 +235,40 @@ def _end(path: Path) -> float:
     return float(ssl.cert_time_to_seconds(about["notAfter"]))
 
 
+def etcd(places: Places) -> Collected:
+    """On a master, what `dcos-etcdctl diagnostic` says of the members."""
+    program = places.root / "bin/dcos-etcdctl"
+    if not program.exists():
+        return Collected({})
+    return Collected({"etcd.txt": output_of(str(program), "diagnostic", seconds=30.0)})
+
+
+def clocks(pages: Mapping[str, str] = PAGES) -> Collected:
+    """The clocks of daemons that serve figures: each puts its own time into the head of every answer."""
+    found, lines = [], []
+    for daemon, url in pages.items():
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                said = str(answer.headers.get("Date", ""))
+            ours = time.time()
+            at = parsedate_to_datetime(said).timestamp()
+        except (OSError, ValueError, TypeError) as error:
+            lines.append(f"{daemon}: {error}")
+            continue
+        lines.append(f"{daemon}: {said}")
+        found.append(Clock(f"{daemon} on this node", at, ours, f"the answer of {url}", _CLOCK_SLACK))
+    return Collected({"clocks.txt": "\n".join(lines)}, {"clocks": tuple(found)})
+
+
 def felix_check(places: Places) -> Collected:
-    """What in the kernel is not as felix wants it."""
+    """What in the kernel is not as felix wants it, asked as its unit would: with the unit's environment."""
     program = places.root / "bin/calico-felix"
     if not program.exists():
         raise RuntimeError(f"there is no {program}")
-    text = output_of(str(program), "--check", "--format", "json", seconds=45.0)
+    files = [places.configuration / f"calico/{name}.env" for name in ("calico-node", "calico-node-datastore")]
+    given = "set -a; " + "".join(f". {shlex.quote(str(path))}; " for path in files if path.exists())
+    command = f'{given}exec "$@"'
+    text = output_of("sh", "-c", command, "sh", str(program), "--check", "--format", "json", seconds=45.0)
     match = re.search(r"^\{.*", text, re.DOTALL | re.MULTILINE)
     document = json.loads(match.group()) if match else {}
     return Collected({"felix-check.txt": text}, {"differences": tuple(map(str, document.get("differences", ())))})
