@@ -180,6 +180,35 @@ def _other(mac: str) -> str:
     return mac[:-2] + ("00" if mac[-2:] != "00" else "01")
 
 
+def test_a_kernel_that_takes_no_tables_is_asked_again_and_no_route_is_made_meanwhile(cluster: FelixCluster) -> None:
+    """Another program owns a table of our name: nobody else may write to it, or delete it, while that runs."""
+    host = cluster.hosts["h1"]
+    host.stop()
+    host.run("--cleanup")
+    command = host.space.command("setpriv", "--pdeathsig", "KILL", "nft", "-i")
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as owner:
+        assert owner.stdin is not None
+        owner.stdin.write("add table ip calico { flags owner; }\n")
+        owner.stdin.flush()
+        eventually(lambda: "table ip calico" in run(*host.space.command("nft", "list", "tables")))
+        host.environment |= {"FELIX_HEALTHENABLED": "true"}
+        host.start()
+        eventually((host.directory / "felix.sock").exists)
+        eventually(lambda: any("packet filter" in line for line in host.ask(ask="state")["problems"]))
+        assert (_status(cluster, "/readiness"), _status(cluster, "/liveness")) == (503, 204)
+        assert "10.65." not in host.space.ip("route")
+        assert host.process is not None
+        before = _seconds(host.process.pid)
+        time.sleep(2)
+        assert _seconds(host.process.pid) - before < 1.0, "it asks again, not all the time"
+        owner.stdin.close()
+        owner.wait(DEADLINE)
+    eventually(lambda: _status(cluster, "/readiness"), 204)
+    assert check(cluster.prober, REACHES) == []
+    assert host.ask(ask="state")["problems"] == []
+    assert host.metrics()["felix_int_dataplane_failures"] >= 1
+
+
 def test_check_says_what_differs(cluster: FelixCluster) -> None:
     host = cluster.hosts["h1"]
     host.stop()

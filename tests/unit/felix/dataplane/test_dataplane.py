@@ -142,6 +142,17 @@ def test_a_filter_that_fails_is_tried_again_with_growing_pauses_and_the_network_
     assert not world.dataplane.problems
 
 
+def test_before_a_packet_filter_has_stood_nothing_is_made_reachable() -> None:
+    world = World()
+    world.failing = True
+    assert "network" not in world.start()
+    world.now += 100
+    assert "network" not in world.turn(ONE)[1]
+    assert world.dataplane.next_due() > world.now
+    world.failing = False
+    assert world.turn(ONE)[1][-1].startswith("network")
+
+
 def test_nothing_is_due_at_once_while_a_half_fails() -> None:
     """Else the loop would turn without a pause."""
     world = World()

@@ -1,8 +1,8 @@
 """`Dataplane`: both halves, the packet filter and the network, driven by one loop.
 
 A change goes to the packet filter first and then to the network, so that nothing is reachable before its policy holds.
-What fails is tried again by itself, after a pause that grows from 0.1 to 10 seconds; each half goes on without the
-other. Timers lead to a comparison with the kernel.
+What fails is tried again by itself, after a pause that grows from 0.1 to 10 seconds; once the packet filter has stood,
+each half goes on without the other. Timers lead to a comparison with the kernel.
 """
 
 import logging
@@ -92,7 +92,7 @@ class Dataplane:
         self._filter_check = self._network_check = self._others_check = 0.0
         self._interfaces: Mapping[str, frozenset[str]] | None = None
         self._interfaces_due = self._network_due = False
-        self._is_started = False
+        self._is_started = self._has_filter = False
         self._filter_states: tuple[str, ...] = ()
         self.states: tuple[str, ...] = ()
         """Complaints about the node's configuration."""
@@ -129,7 +129,9 @@ class Dataplane:
             self._take(changes)
         if self.network.refresh_interfaces():
             self._interfaces_due = self._network_due = True
-        outcome = _sum(self._turn_filter(), self._turn_network())
+        outcome = self._turn_filter()
+        if self._has_filter:
+            outcome = _sum(outcome, self._turn_network())
         self._turn_others()
         return outcome
 
@@ -147,7 +149,7 @@ class Dataplane:
             due.append(self._filter_check)
         if self._network_retry.due:
             due.append(self._network_retry.due)
-        else:
+        elif self._has_filter:
             due += [self._network_check] if self.intervals.network else []
             due += [self.network.next_due]
         return min((one for one in due if one), default=0.0)
@@ -173,6 +175,7 @@ class Dataplane:
         for line in repaired:
             _log.warning("repaired what others changed %s", fields(what=line))
         self._filter_retry.succeeded()
+        self._has_filter = True
         self._note(tuple(self._filter.problems()))
         return Outcome(writes, len(repaired))
 
