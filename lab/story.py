@@ -4,6 +4,7 @@ Every step says what the README leads its reader to expect and what was seen; th
 """
 
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,8 @@ from lab.trace import trace
 
 HOME = Path(__file__).parent / "stories" / "bookstore"
 SERVER, FRIEND, STRANGER = "bookstore-server", "bookstore-frontend", "fruitstore-frontend"
+DOCKER = {"none": (), "mixed": (SERVER, STRANGER), "all": (SERVER, FRIEND, STRANGER)}
+"""Which applications the Docker Engine runs, by what `lab story --docker` is given."""
 _POLICY = "allow-bookstore-cliient-to-server"
 _SETTLED_SECONDS = 60.0
 
@@ -47,10 +50,16 @@ class Outcome(NamedTuple):
 
 
 class Story:
-    """Plays it on a cluster: both frontends on one agent and the server on another, or all on one (`on_one_node`)."""
+    """Plays it on a cluster: both frontends on one agent and the server on another, or all on one (`on_one_node`).
 
-    def __init__(self, cluster: Cluster, say: Say = silent, on_one_node: bool = False) -> None:
+    The applications named in `docker` are run by the Docker Engine, the others by Mesos' own containerizer.
+    """
+
+    def __init__(
+        self, cluster: Cluster, say: Say = silent, on_one_node: bool = False, docker: Collection[str] = ()
+    ) -> None:
         self.cluster = cluster
+        self.docker = docker
         self.tasks = Tasks(cluster)
         self.say = say
         self.steps: list[Step] = []
@@ -84,7 +93,10 @@ class Story:
     def _launch(self) -> None:
         for name, agent in self.places.items():
             self.say(f"starting {name} on {agent}")
-            self.tasks.start(marathon.read(HOME / f"{name}.json"), agent)
+            apps = marathon.read(HOME / f"{name}.json")
+            if name in self.docker:
+                apps = [app._replace(runtime="DOCKER") for app in apps]
+            self.tasks.start(apps, agent)
         seen = ", ".join(f"{task.app.name} {task.address} on {task.agent}" for task in self.tasks.all())
         self._note("launch the three applications", "each runs and has an address", seen, True)
 

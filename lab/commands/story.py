@@ -8,7 +8,7 @@ from typing import Any
 from lab.commands import Progress, add_format, changing
 from lab.commands.run import described
 from lab.page import page
-from lab.story import Outcome, Story
+from lab.story import DOCKER, Outcome, Story
 
 _TITLE = "The bookstore: network policy between Marathon applications"
 
@@ -17,6 +17,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("story", choices=("bookstore",))
     parser.add_argument("--on-one-node", action="store_true", help="all three applications on the same agent")
+    parser.add_argument(
+        "--docker", choices=tuple(DOCKER), default="none", help="applications that the Docker Engine runs (none)"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the applications and the policy there")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page about it")
     add_format(parser)
@@ -29,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     """Play it, say how it went, write the page."""
     progress = Progress()
     with changing(args) as cluster:
-        outcome = Story(cluster, progress, args.on_one_node).play(args.keep)
+        outcome = Story(cluster, progress, args.on_one_node, DOCKER[args.docker]).play(args.keep)
     if args.html:
         args.html.write_text(page(_TITLE, cluster.plan, outcome))
     if args.format == "json":

@@ -22,8 +22,8 @@ from lab.kernel import check_kernel
 from lab.machine import Machine, Running
 from lab.plan import Counts, make_plan
 from lab.state import CALICOCTL, resources, wait_until_connected
+from lab.story import DOCKER, Story
 from lab.story import HOME as BOOKSTORE
-from lab.story import Story
 from lab.tasks import Task, Tasks
 from tests.e2e import conftest, node
 
@@ -75,9 +75,13 @@ def leaks(cluster: Cluster) -> str:
     return "" if done.status == 0 else done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("on_one_node", [False, True], ids=["across-vxlan", "on-one-node"])
-def test_the_bookstore_story_goes_as_the_readme_tells(cluster: Cluster, on_one_node: bool) -> None:
-    outcome = Story(cluster, on_one_node=on_one_node).play()
+@pytest.mark.parametrize(
+    ("on_one_node", "docker"),
+    [(False, "none"), (True, "none"), (False, "mixed"), (False, "all")],
+    ids=["across-vxlan", "on-one-node", "docker-and-mesos", "docker"],
+)
+def test_the_bookstore_story_goes_as_the_readme_tells(cluster: Cluster, on_one_node: bool, docker: str) -> None:
+    outcome = Story(cluster, on_one_node=on_one_node, docker=DOCKER[docker]).play()
     assert outcome.is_as_told, "\n".join(map(str, outcome.steps))
     assert len({task.agent for task in outcome.tasks}) == (1 if on_one_node else 2)
     assert [(cell.source, cell.destination) for cell in outcome.after if not cell.is_reached] == [

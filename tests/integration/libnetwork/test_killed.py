@@ -16,8 +16,9 @@ _DYING = str(Path(__file__).with_name("dying.py"))
 _SOAK = os.environ.get("DCOS_CALICO_SOAK") == "1"
 _RUN = ("IpamDriver.RequestAddress", "NetworkDriver.CreateEndpoint", "NetworkDriver.Join")
 _STOP = ("NetworkDriver.Leave", "NetworkDriver.DeleteEndpoint", "IpamDriver.ReleaseAddress")
-_CREATE = ("IpamDriver.RequestPool", "NetworkDriver.CreateNetwork")
-_REMOVE = ("IpamDriver.ReleasePool", "NetworkDriver.DeleteNetwork")
+# Nothing is kept of pools: what is left out is a question that is asked again.
+_CREATE = (*(("IpamDriver.RequestPool",) if _SOAK else ()), "NetworkDriver.CreateNetwork")
+_REMOVE = (*(("IpamDriver.ReleasePool",) if _SOAK else ()), "NetworkDriver.DeleteNetwork")
 _QUIET = ("NetworkDriver.ProgramExternalConnectivity", "NetworkDriver.EndpointOperInfo")
 _WHEN = ("before", "after")
 _NETWORK = ("network", "create", "--driver", "calico", "--ipam-driver", "calico-ipam", "--subnet", "172.29.0.0/16")

@@ -11,6 +11,7 @@ from tests.servers.agent import Agent, World
 pytestmark = [pytest.mark.root, pytest.mark.netns]
 
 _SOAK = os.environ.get("DCOS_CALICO_SOAK") == "1"
+soak = pytest.mark.skipif(not _SOAK, reason="waits for deadlines: soak")
 _HOW = ("stop", "kill") if _SOAK else ("kill",)
 
 
@@ -103,6 +104,7 @@ def test_an_engine_that_dies_while_a_container_starts(agent: Agent) -> None:
     assert agent.world.report().allocations == ()
 
 
+@soak
 def test_a_datastore_restored_from_before_a_container(surviving: Agent) -> None:
     """The container keeps its network: its endpoint and address are stored again."""
     world = surviving.world
@@ -124,6 +126,7 @@ def test_records_that_are_lost_are_learned_from_the_engine(agent: Agent) -> None
     assert found.spec.profiles == ("calico",)
 
 
+@soak
 def test_etcd_is_away(agent: Agent) -> None:
     """The plugin starts, refuses with a reason, and works when etcd is back."""
     member = agent.world.cluster.members[0]
