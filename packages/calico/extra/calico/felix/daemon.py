@@ -13,6 +13,7 @@ seconds and ends with 129, and the next process finds the kernel as it was left.
 """
 
 import contextlib
+import gc
 import logging
 import select
 import threading
@@ -230,6 +231,7 @@ class Daemon:
         self._count(changes, outcome, time.perf_counter() - began)
         self._settled(self._running, self._feed.syncer.revision)
         self._running.reporter.start()
+        gc.freeze()  # what stands now will mostly stay: collections need not look at it
         hang = settings.debug_simulate_dataplane_hang_after or settings.debug_simulate_calc_graph_hang_after
         self._hang_at = time.monotonic() + hang if hang else 0.0
         _log.info(
