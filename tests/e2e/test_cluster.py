@@ -113,6 +113,32 @@ def test_a_mapped_port_leads_to_the_container_from_every_host(cluster: Cluster, 
     assert "container_id" not in cluster.machine("agent1").run("iptables -t nat -S M-CALICO").stdout
 
 
+def test_diagnostics_find_nothing_on_healthy_nodes_and_name_a_daemon_that_is_stopped(cluster: Cluster) -> None:
+    diags = f"{CALICOCTL} node diags --analysis"
+    for name in ("master1", "agent1", "agent2"):
+        done = cluster.machine(name).run(diags, check=False)
+        assert (done.status, "WRONG" in done.stdout) == (0, False), done.stdout
+    agent = cluster.machine("agent1")
+    agent.run("systemctl stop dcos-calico-felix")
+    try:
+        done = agent.run(diags, check=False)
+        assert done.status == 1
+        assert "dcos-calico-felix.service does not run [unit-down]" in done.stdout
+    finally:
+        agent.run("systemctl start dcos-calico-felix")
+
+
+def test_a_network_more_is_on_every_agent_and_goes_as_a_whole(cluster: Cluster) -> None:
+    agents = [cluster.machine(name) for name in ("agent1", "agent2")]
+    agents[0].run(f"{CALICOCTL} network create blue --cidr 10.77.0.0/16")
+    for agent in agents:
+        agent.wait_until("docker network inspect blue >/dev/null", 90)
+    agents[0].wait_until(f"{CALICOCTL} network delete blue", 120)
+    for agent in agents:
+        assert agent.run("docker network inspect blue", check=False).status != 0
+    assert leaks(cluster) == ""
+
+
 def test_an_agents_applications_come_back_after_its_reboot(cluster: Cluster, tasks: Tasks) -> None:
     (source,) = tasks.start([marathon.read(_APPS / "calico-ucr.json")[0]._replace(id="/source")], "agent1")
     (docker,) = tasks.start(marathon.read(_APPS / "calico-docker.json"), "agent2")
