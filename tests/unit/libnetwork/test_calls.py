@@ -257,6 +257,11 @@ def test_upstreams_addresses_are_given_back_and_other_nodes_are_not(plugin: Plug
     ("options", "text"),
     [
         ({"colour": "red"}, "Could not parse options: Unknown option 'colour'"),
+        # Nothing here would keep such a network's containers in.
+        (
+            {"com.docker.network.internal": True},
+            "Could not parse options: Unknown option 'com.docker.network.internal'",
+        ),
         (
             {"org.projectcalico.profile": 1, "size": 2},
             "Could not parse options: Expecting option 'org.projectcalico.profile' to be string, Unknown option 'size'",

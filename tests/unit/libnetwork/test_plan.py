@@ -30,7 +30,7 @@ CONTAINER = EngineEndpoint("e", "c", ("10.0.0.1/32",), "")
 
 def engine(name: str = "net", identity: str = "id", driver: str = "calico", *endpoints: EngineEndpoint) -> Any:
     options = {"org.projectcalico.profile": "web"}
-    return EngineNetwork(identity, name, driver, ("10.0.0.0/16",), options, False, False, {}, endpoints, "local")
+    return EngineNetwork(identity, name, driver, ("10.0.0.0/16",), options, False, {}, endpoints, "local")
 
 
 def record(name: str = "net", identity: str = "id", node: str = "n", **changes: Any) -> Record:
@@ -155,8 +155,14 @@ def test_a_removed_network_is_forgotten_when_no_node_has_it() -> None:
     entry = Entry("net", NET, removing=True, revision=3)
     away = world(engine=[], records=[record(identity="far", node="m")], entries={"net": entry})
     assert plan_networks(away) == []
-    for others in ([], [record(identity="far", node="gone")], [record(identity="far", node="m", private=True)]):
+    for others in ([], [record(identity="far", node="m", private=True)]):
         assert plan_networks(away._replace(records=others)) == [DropEntry(entry)]
+
+
+def test_a_node_that_is_gone_is_not_waited_for() -> None:
+    entry, lost = Entry("net", NET, removing=True, revision=3), record(identity="far", node="gone")
+    gone = world(engine=[], records=[lost], entries={"net": entry})
+    assert plan_networks(gone) == [DropRecord(lost), DropEntry(entry)]
 
 
 def test_what_cannot_be_read_is_left_alone() -> None:
@@ -166,7 +172,7 @@ def test_what_cannot_be_read_is_left_alone() -> None:
 
 
 def test_values_come_back_from_the_datastore_as_they_were_written() -> None:
-    entry = Entry("net", Definition(("10.0.0.0/16", "fd00::/64"), "web", True, True, {"a": "b"}), True, 5)
+    entry = Entry("net", Definition(("10.0.0.0/16", "fd00::/64"), "web", True, {"a": "b"}), True, 5)
     assert read("/calico/dcos-calico/v1/docker/network/net", write_entry(entry), 5) == entry
     one = Record("n", "id", entry.definition, "net", private=True, leaving=True, removed=True, revision=6)
     assert read(one.key, write_record(one), 6) == one

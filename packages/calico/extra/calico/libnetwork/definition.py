@@ -26,7 +26,6 @@ class Definition(NamedTuple):
     subnets: tuple[str, ...] = ()
     profile: str = ""
     ipv6: bool = False
-    internal: bool = False
     labels: Mapping[str, str] = {}
 
     def matches(self, other: "Definition") -> bool:
@@ -96,7 +95,6 @@ def read(key: str, value: bytes, revision: int) -> Entry | Record | None:
         subnets=tuple(map(str, document.get("subnets", ()))),
         profile=str(document.get("profile", "")),
         ipv6=bool(document.get("ipv6", False)),
-        internal=bool(document.get("internal", False)),
         labels={str(name): str(text) for name, text in (document.get("labels") or {}).items()},
     )
     match key.removeprefix(REGISTRY).split("/"):

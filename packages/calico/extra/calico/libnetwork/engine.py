@@ -46,7 +46,6 @@ class EngineNetwork(NamedTuple):
     subnets: tuple[str, ...]
     options: Mapping[str, str]
     ipv6: bool
-    internal: bool
     labels: Mapping[str, str]
     endpoints: tuple[EngineEndpoint, ...]
     scope: str
@@ -195,7 +194,6 @@ def _network(document: Mapping[str, Any]) -> EngineNetwork:
         subnets=tuple(one["Subnet"] for one in config if one.get("Subnet")),
         options=dict(document.get("Options") or {}),
         ipv6=bool(document.get("EnableIPv6")),
-        internal=bool(document.get("Internal")),
         labels=dict(document.get("Labels") or {}),
         endpoints=tuple(_endpoint(key, one) for key, one in (document.get("Containers") or {}).items()),
         scope=document.get("Scope", ""),

@@ -402,7 +402,6 @@ def _creation(name: str, definition: Definition) -> dict[str, Any]:
         "Name": name,
         "CheckDuplicate": True,
         "Driver": DRIVER,
-        "Internal": definition.internal,
         "EnableIPv6": definition.ipv6,
         "IPAM": {"Driver": IPAM_DRIVER, "Config": [{"Subnet": subnet} for subnet in definition.subnets]},
         "Options": {PROFILE_OPTION: definition.profile} if definition.profile else {},

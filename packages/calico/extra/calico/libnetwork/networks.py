@@ -55,7 +55,6 @@ def definition_of(network: EngineNetwork) -> Definition:
         subnets=network.subnets,
         profile=network.options.get(PROFILE_OPTION, ""),
         ipv6=network.ipv6,
-        internal=network.internal,
         labels=dict(network.labels),
     )
 

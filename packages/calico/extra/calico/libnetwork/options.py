@@ -8,13 +8,11 @@ from calico.libnetwork.errors import DriverError
 
 GENERIC = "com.docker.network.generic"
 ENABLE_IPV6, ENABLE_IPV4 = "com.docker.network.enable_ipv6", "com.docker.network.enable_ipv4"
-INTERNAL = "com.docker.network.internal"
 ADDRESS_SPACE_LOCAL, ADDRESS_SPACE_GLOBAL = "CalicoLocalAddressSpace", "CalicoGlobalAddressSpace"
 
 _KINDS: Mapping[str, tuple[type, str]] = {
     ENABLE_IPV6: (bool, "boolean"),
     ENABLE_IPV4: (bool, "boolean"),  # newer engines send it
-    INTERNAL: (bool, "boolean"),
     PROFILE_OPTION: (str, "string"),
 }
 
@@ -32,7 +30,6 @@ def read_network(request: Mapping[str, Any]) -> Definition:
         subnets=tuple(str(one.get("Pool", "")) for one in families),
         profile=options.get(PROFILE_OPTION, ""),
         ipv6=options.get(ENABLE_IPV6, False),
-        internal=options.get(INTERNAL, False),
     )
 
 

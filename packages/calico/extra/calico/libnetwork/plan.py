@@ -65,7 +65,7 @@ class PutRecord(NamedTuple):
 
 
 class DropRecord(NamedTuple):
-    """The engine does not have the network: its creation came to nothing, or its data is gone."""
+    """The engine does not have the network (its creation came to nothing, or its data is gone), or the node is gone."""
 
     record: Record
 
@@ -114,6 +114,7 @@ def plan_networks(world: World) -> list[Action]:
     for record in own.values():
         if record.id not in present:
             actions += _plan_gone(world, record)
+    actions += [DropRecord(record) for record in world.records if record.node not in world.nodes]
     actions += _plan_missing(world)
     actions += _plan_forgetting(world)
     return actions
