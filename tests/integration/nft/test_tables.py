@@ -129,10 +129,10 @@ def test_an_endpoint_with_a_known_list_is_elements_only(network: Topology) -> No
             "table ip calico set sources: 1 elements missing, 0 that are not ours",
         ),
         (
-            "add element ip calico s-b { 172.16.0.0/12 }",
-            "table ip calico set s-b: 0 elements missing, 1 that are not ours",
+            "add element ip calico s-b.n { 172.16.0.0/12 }",
+            "table ip calico set s-b.n: 0 elements missing, 1 that are not ours",
         ),
-        ("flush set ip calico s-b", "table ip calico set s-b: 1 elements missing, 0 that are not ours"),
+        ("flush set ip calico s-b.n", "table ip calico set s-b.n: 1 elements missing, 0 that are not ours"),
         ("delete table ip calico", "table ip calico is not there"),
         ("flush ruleset", "table ip calico is not there"),
     ],

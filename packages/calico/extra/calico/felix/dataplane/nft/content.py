@@ -5,32 +5,40 @@
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain as joined
 from typing import NamedTuple
 
 from calico.netlink.nftables.objects import VERDICT, Base, Chain, Element, Operation, Set, Table
 
 
 class Delta(NamedTuple):
-    """What changes in a table. A chain's `None` before: it is not there; after: it goes.
+    """What changes in a table. A chain's `False`: it is not there before; `None`: it goes.
 
-    `added` and `removed` elements are of sets that stay; a set that comes whole (`created`) has all of its own in
-    `added`, and one that is made anew (`replaced`) too.
+    A set that comes (`created`) has all its elements in `added`.
     """
 
     chains: Mapping[str, tuple[bool, Chain | None]]
     created: Mapping[str, Set]
-    replaced: Mapping[str, Set]
     gone: frozenset[str]
     added: Mapping[str, set[Element]]
     removed: Mapping[str, set[Element]]
     rebased: frozenset[str] = frozenset()
     """Chains that are at another hook or priority: the kernel has to make them anew."""
+    incompatible: frozenset[str] = frozenset()
+    """Sets that are there under our names and are something else: the whole table has to be made anew."""
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing changes."""
         return not any(self)
+
+
+class _Dropped(NamedTuple):
+    """A set that goes, as it was: it may come back before the change is taken."""
+
+    kind: Set
+    elements: set[Element]
+    added: set[Element]
+    removed: set[Element]
 
 
 class Book:
@@ -48,8 +56,7 @@ class Book:
     def _forget(self) -> None:
         self._chains: dict[str, bool] = {}
         self._created: set[str] = set()
-        self._replaced: set[str] = set()
-        self._gone: set[str] = set()
+        self._dropped: dict[str, _Dropped] = {}
         self._added: dict[str, set[Element]] = {}
         self._removed: dict[str, set[Element]] = {}
 
@@ -61,51 +68,37 @@ class Book:
         self._chains.setdefault(name, before is not None)
         self.chains[name] = chain
 
-    def write_again(self, name: str) -> None:
-        """Have a chain's rules written though they are the same: a set that they refer to is made anew."""
-        if name in self.chains:
-            self._chains.setdefault(name, True)
-
     def drop_chain(self, name: str) -> None:
         """Let a chain not be."""
         if self.chains.pop(name, None) is not None and not self._chains.setdefault(name, True):
             del self._chains[name]
 
     def put_set(self, name: str, kind: Set, elements: Iterable[Element] = ()) -> None:
-        """Let a set be of this kind and hold these elements. One of another kind is made anew."""
-        before = self.sets.get(name)
-        if before is None:
+        """Let a set hold these elements. One name is always of one kind."""
+        if name in self._dropped:
+            dropped = self._dropped.pop(name)
+            self.sets[name], self.elements[name] = dropped.kind, dropped.elements
+            self._added[name], self._removed[name] = dropped.added, dropped.removed
+        if name not in self.sets:
             self._created.add(name)
-            if name in self._gone:
-                self._gone.discard(name)
-                self._created.discard(name)
-                self._replaced.add(name)
-        elif before == kind:
-            self._fill(name, set(elements))
-            return
-        elif name not in self._created:
-            self._replaced.add(name)
-        self.sets[name] = kind
-        self.elements[name] = set(elements)
-        self._added.pop(name, None)
-        self._removed.pop(name, None)
-
-    def _fill(self, name: str, wanted: set[Element]) -> None:
-        self.add_elements(name, wanted - self.elements[name])
+            self.sets[name], self.elements[name] = kind, set()
+        if self.sets[name] != kind:
+            raise ValueError(f"set {name} is of another kind")
+        wanted = set(elements)
         self.remove_elements(name, self.elements[name] - wanted)
+        self.add_elements(name, wanted - self.elements[name])
 
     def drop_set(self, name: str) -> None:
         """Let a set not be."""
-        if self.sets.pop(name, None) is None:
+        kind = self.sets.pop(name, None)
+        if kind is None:
             return
-        del self.elements[name]
-        self._added.pop(name, None)
-        self._removed.pop(name, None)
-        self._replaced.discard(name)
+        elements = self.elements.pop(name)
+        added, removed = self._added.pop(name, set()), self._removed.pop(name, set())
         if name in self._created:
             self._created.discard(name)
         else:
-            self._gone.add(name)
+            self._dropped[name] = _Dropped(kind, elements, added, removed)
 
     def add_elements(self, name: str, elements: Iterable[Element]) -> None:
         """Let a set hold these, too."""
@@ -125,7 +118,7 @@ class Book:
         adding: bool,
     ) -> None:
         content = self.elements[name]
-        is_new = name in self._created or name in self._replaced
+        is_new = name in self._created
         taken_back = opposite.get(name, set())
         for element in elements:
             if (element in content) == adding:
@@ -140,12 +133,11 @@ class Book:
 
     def take(self) -> Delta:
         """What changed since the last time."""
-        whole = {name: self.elements[name] for name in joined(self._created, self._replaced) if self.elements[name]}
+        whole = {name: self.elements[name] for name in self._created if self.elements[name]}
         delta = Delta(
             {name: (existed, self.chains.get(name)) for name, existed in self._chains.items()},
             {name: self.sets[name] for name in self._created},
-            {name: self.sets[name] for name in self._replaced},
-            frozenset(self._gone),
+            frozenset(self._dropped),
             whole | {name: some for name, some in self._added.items() if some},
             {name: some for name, some in self._removed.items() if some},
         )
@@ -179,42 +171,36 @@ class Found(NamedTuple):
 def difference(found: Found, book: Book, uncompared: frozenset[str]) -> Delta:
     """What has to change so that what was `found` becomes what the book says.
 
-    The elements of `uncompared` sets are the packet path's own. When a set has to be made anew, all chains are written
-    again: which of those that were found refer to it, nothing tells.
+    The elements of `uncompared` sets are the packet path's own.
     """
-    sets = _compare_sets(found, book)
-    again = bool(sets.replaced)
     chains: dict[str, tuple[bool, Chain | None]] = {
         name: (name in found.chains, chain)
         for name, chain in book.chains.items()
-        if again or not _is_chain(found.chains.get(name), chain)
+        if not _is_chain(found.chains.get(name), chain)
     }
     chains.update((name, (True, None)) for name in found.chains if name not in book.chains)
     added, removed = {}, {}
     for name, wanted in book.elements.items():
-        if name in sets.created or name in sets.replaced:
-            added[name] = wanted
-        elif name not in uncompared:
-            added[name] = wanted - found.sets[name].elements
-            removed[name] = found.sets[name].elements - wanted
-    return sets._replace(
-        chains=chains,
-        rebased=frozenset(
-            name
-            for name, chain in book.chains.items()
-            if name in found.chains and found.chains[name].base != chain.base
+        if name not in uncompared or name not in found.sets:
+            there = found.sets[name].elements if name in found.sets else set()
+            added[name], removed[name] = wanted - there, there - wanted
+    return Delta(
+        chains,
+        {name: kind for name, kind in book.sets.items() if name not in found.sets},
+        frozenset(found.sets) - frozenset(book.sets),
+        {name: some for name, some in added.items() if some},
+        {name: some for name, some in removed.items() if some},
+        frozenset(
+            name for name, (existed, chain) in chains.items() if existed and chain and _is_rebased(found, name, chain)
         ),
-        added={name: some for name, some in added.items() if some},
-        removed={name: some for name, some in removed.items() if some},
+        frozenset(
+            name for name, kind in book.sets.items() if name in found.sets and not _is_set(found.sets[name], kind)
+        ),
     )
 
 
-def _compare_sets(found: Found, book: Book) -> Delta:
-    created = {name: kind for name, kind in book.sets.items() if name not in found.sets}
-    replaced = {
-        name: kind for name, kind in book.sets.items() if name in found.sets and not _is_set(found.sets[name], kind)
-    }
-    return Delta({}, created, replaced, frozenset(found.sets) - frozenset(book.sets), {}, {})
+def _is_rebased(found: Found, name: str, chain: Chain) -> bool:
+    return found.chains[name].base != chain.base
 
 
 def _is_chain(found: FoundChain | None, chain: Chain) -> bool:
@@ -228,40 +214,87 @@ def _is_set(found: FoundSet, kind: Set) -> bool:
     return (found.flags, found.key_length, found.value_length) == (kind.flags, kind.key_length, value_length)
 
 
-def plan(table: Table, delta: Delta, kinds: Mapping[str, Set]) -> Iterator[Operation]:
-    """The messages of a change, in the order that the kernel can follow.
+class Plan(NamedTuple):
+    """The messages of a change, in three transactions, of which any may be empty.
 
-    What refers to what goes is taken away first (elements with verdicts, rules), then chains and sets go, then they
-    come, filled, and what refers to them comes last. Within a transaction nothing of it is seen by a packet.
+    Packets meet a change in the second alone: the first makes what nothing refers to yet, the third takes away what
+    nothing refers to any more.
+
+    The kernel switches the rules of a table at one instant. But an interval set that is new has its elements only some
+    time behind that instant; a chain that is new is empty for a packet that was under way; and such a packet may look
+    an interface up before the instant and what it found behind it. Hence nothing that rules come to refer to may be
+    younger than they are, and nothing that they referred to may go with them.
     """
-    yield from _take_away(table, delta)
-    for name, kind in (*delta.created.items(), *delta.replaced.items()):
+
+    before: list[Operation]
+    switch: list[Operation]
+    after: list[Operation]
+
+
+def plan(table: Table, delta: Delta, kinds: Mapping[str, Set]) -> Plan:
+    """The plan of a change; `kinds` are the sets that there will be."""
+    verdicts = {name for name in (*delta.added, *delta.removed) if name in kinds and kinds[name].value is VERDICT}
+    moved = {name: _moved(delta.added.get(name, set()), delta.removed.get(name, set())) for name in verdicts}
+    return Plan(
+        [*_before(table, delta, moved)],
+        [*_switch(table, delta, moved)],
+        [*_after(table, delta, moved)],
+    )
+
+
+def _moved(added: set[Element], removed: set[Element]) -> frozenset[bytes]:
+    """The keys of a verdict map that lead to another chain: the old element goes where the new one comes."""
+    return frozenset(one.key for one in added) & frozenset(one.key for one in removed)
+
+
+def _before(table: Table, delta: Delta, moved: Mapping[str, frozenset[bytes]]) -> Iterator[Operation]:
+    for name, kind in delta.created.items():
         yield table.add_set(name, kind)
-    for name, (existed, chain) in delta.chains.items():
-        if chain is not None and (not existed or name in delta.rebased):
-            yield table.add_chain(name, chain.base)
-    verdicts = {name for name in delta.added if kinds[name].value is VERDICT}
+    new = [(name, chain) for name, (existed, chain) in delta.chains.items() if not existed and chain and not chain.base]
+    for name, _ in new:
+        yield table.add_chain(name)
     for name, elements in delta.added.items():
-        if name not in verdicts:
+        if name in delta.created and name not in moved:
             yield from table.add_elements(name, _ordered(elements))
-    for name, (_, chain) in delta.chains.items():
-        if chain is not None:
-            yield from table.add_rules(name, chain.rules)
-    for name in verdicts:
-        yield from table.add_elements(name, delta.added[name])
+    for name, chain in new:
+        yield from table.add_rules(name, chain.rules)
+    for name, keys in moved.items():
+        yield from table.add_elements(name, [one for one in delta.added.get(name, ()) if one.key not in keys])
 
 
-def _take_away(table: Table, delta: Delta) -> Iterator[Operation]:
+def _switch(table: Table, delta: Delta, moved: Mapping[str, frozenset[bytes]]) -> Iterator[Operation]:
     for name, elements in delta.removed.items():
-        yield from table.delete_elements(name, elements)
-    existing = [(name, chain) for name, (existed, chain) in delta.chains.items() if existed]
-    for name, _ in existing:
-        yield table.flush_chain(name)
-    for name, chain in existing:
-        if chain is None or name in delta.rebased:
+        yield from table.delete_elements(name, _chosen(elements, moved.get(name)))
+    for name, (existed, chain) in delta.chains.items():
+        if existed and (chain or name in delta.rebased):
+            yield table.flush_chain(name)
+        if name in delta.rebased:
             yield table.delete_chain(name)
-    for name in (*delta.gone, *delta.replaced):
+        if chain and chain.base and (not existed or name in delta.rebased):
+            yield table.add_chain(name, chain.base)
+    for name, elements in delta.added.items():
+        if name not in delta.created or name in moved:
+            yield from table.add_elements(name, _ordered(_chosen(elements, moved.get(name))))
+    for name, (existed, chain) in delta.chains.items():
+        if chain and (existed or chain.base):
+            yield from table.add_rules(name, chain.rules)
+
+
+def _after(table: Table, delta: Delta, moved: Mapping[str, frozenset[bytes]]) -> Iterator[Operation]:
+    for name, keys in moved.items():
+        yield from table.delete_elements(name, [one for one in delta.removed.get(name, ()) if one.key not in keys])
+    dead = [name for name, (existed, chain) in delta.chains.items() if existed and chain is None]
+    for name in dead:
+        yield table.flush_chain(name)
+    for name in dead:
+        yield table.delete_chain(name)
+    for name in delta.gone:
         yield table.delete_set(name)
+
+
+def _chosen(elements: set[Element], moved: frozenset[bytes] | None) -> set[Element]:
+    """Of a verdict map only the elements that lead elsewhere; of other sets all."""
+    return elements if moved is None else {one for one in elements if one.key in moved}
 
 
 def _ordered(elements: set[Element]) -> Iterable[Element]:

@@ -45,7 +45,7 @@ def set_guard(netlink: Netlink, prefixes: Sequence[str], table: str = NftSetting
             family for family in (V4, V6) if not present & {(family.number, table), (family.number, GUARD_TABLE)}
         ]
         try:
-            nft.commit([one for family in missing for one in _operations(family, prefixes)], generation)
+            nft.commit([one for family in missing for one in guard_operations(family, prefixes)], generation)
         except OSError as error:
             if error.errno != errno.ERESTART:
                 raise
@@ -57,7 +57,8 @@ def set_guard(netlink: Netlink, prefixes: Sequence[str], table: str = NftSetting
 _ATTEMPTS = 50
 
 
-def _operations(family: Family, prefixes: Sequence[str]) -> list[Operation]:
+def guard_operations(family: Family, prefixes: Sequence[str]) -> list[Operation]:
+    """What puts the guard in place in a family."""
     table = Table(family.number, GUARD_TABLE)
     operations = [table.create()]
     for name, chain in guard_chains(prefixes).items():

@@ -27,9 +27,17 @@ DOWN_GROUP, ADDRESSLESS_GROUP = 1, 2
 _LONGEST = 100
 
 
-def ip_set(identity: str) -> str:
-    """The set that holds an IP set of the calculation: upstream's id, with a `-` where nft allows no colon."""
-    return identity.replace(":", "-", 1)
+def ip_set(identity: str, *, interval: bool) -> str:
+    """The set that holds an IP set of the calculation: upstream's id, with a `-` where nft allows no colon.
+
+    When it becomes an interval set it is another set, with `.n` behind its name, so that both can be there at once.
+    """
+    return identity.replace(":", "-", 1) + (".n" if interval else "")
+
+
+def content_set(*content: object) -> str:
+    """The set of what one rule lists, named after what is in it."""
+    return f"c-{digest(*content)}"
 
 
 def policy_chain(name: str, direction: Direction, place: Place) -> str:

@@ -5,14 +5,14 @@ A deny goes to the chain that counts it and drops.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
 from calico.felix import desired
 from calico.felix.dataplane.nft.causes import Cause, Drop
 from calico.felix.dataplane.nft.family import Family
-from calico.felix.dataplane.nft.names import Direction, Place, ip_set
+from calico.felix.dataplane.nft.names import Direction, Place, content_set
 from calico.felix.dataplane.nft.settings import SCTP, TCP, UDP, UDPLITE, NftSettings
 from calico.felix.dataplane.nft.words import (
     Parts,
@@ -27,8 +27,8 @@ from calico.felix.dataplane.nft.words import (
     protocols,
     set_mark,
 )
-from calico.netlink.nftables.expressions import goto, log
-from calico.netlink.nftables.objects import Chain, Rule
+from calico.netlink.nftables.expressions import goto, log, lookup
+from calico.netlink.nftables.objects import AnonymousLookup, Chain, Rule
 
 _ICMP_PROTOCOLS = {4: 1, 6: 58}
 _WITH_PORTS = (TCP, UDP, SCTP, UDPLITE)
@@ -38,17 +38,18 @@ _UNSAFE = re.compile(r"[^ -~]")
 
 
 class Where(NamedTuple):
-    """Where a chain of rules stands: family, settings, and how its denials are counted."""
+    """Where a chain of rules stands: family, settings, how its denials are counted, and what IP sets are called."""
 
     family: Family
     settings: NftSettings
     denied: Drop
+    set_name: Callable[[str], str]
 
 
-def where(family: Family, settings: NftSettings, cause: Cause, direction: Direction, place: Place) -> Where:
+def denial(cause: Cause, direction: Direction, place: Place) -> Drop:
     """`direction` is the rules'. A workload's ingress is what leaves the host's side; a host's is what comes in."""
     counted_out = (direction == "in") == (place == "workload")
-    return Where(family, settings, Drop(cause, "out" if counted_out else "in", place))
+    return Drop(cause, "out" if counted_out else "in", place)
 
 
 def rules_chain(rules: Sequence[desired.Rule], at: Where) -> Chain:
@@ -59,6 +60,24 @@ def rules_chain(rules: Sequence[desired.Rule], at: Where) -> Chain:
 def deny_chain(at: Where) -> Chain:
     """A chain that denies everything: of a profile that is missing, or a policy that cannot be rendered."""
     return Chain((Rule((goto(at.denied.chain),)),))
+
+
+def named(chain: Chain) -> tuple[Chain, Mapping[str, AnonymousLookup]]:
+    """The chain with sets of their own name in the place of those that rules list as intervals; and these by name.
+
+    A new interval set has its elements later than the rules that come with it, so that it has to be there before.
+    """
+    contents: dict[str, AnonymousLookup] = {}
+
+    def replaced(part: bytes | AnonymousLookup) -> bytes | AnonymousLookup:
+        if isinstance(part, bytes) or not part.set.interval:
+            return part
+        name = content_set(part.set, part.elements)
+        contents[name] = part
+        return lookup(name, part.register, inverted=part.inverted)
+
+    rules = tuple(Rule(map(replaced, rule.parts), rule.text) for rule in chain.rules)
+    return Chain(rules, chain.base), contents
 
 
 def sets_of(rules: Sequence[desired.Rule]) -> frozenset[str]:
@@ -80,12 +99,12 @@ def render(rule: desired.Rule, at: Where) -> Iterator[Rule]:
     """
     if rule.ip_version not in {0, at.family.version} or _has_only_other_nets(rule, at.family):
         return
-    common = _common(rule, at.family)
+    common = _common(rule, at)
     text = _text(rule)
     statement = _statement(rule.action, at)
     exclusive = rule.action == "log"
-    sources = _port_alternatives(rule.source, at.family, source=True, exclusive=exclusive)
-    destinations = _port_alternatives(rule.destination, at.family, source=False, exclusive=exclusive)
+    sources = _port_alternatives(rule.source, at, source=True, exclusive=exclusive)
+    destinations = _port_alternatives(rule.destination, at, source=False, exclusive=exclusive)
     for source, destination in product(sources, destinations):
         yield Rule(joined(common, source, destination, statement), text)
 
@@ -99,13 +118,14 @@ def _has_only_other_nets(rule: desired.Rule, family: Family) -> bool:
     )
 
 
-def _common(rule: desired.Rule, family: Family) -> Parts:
+def _common(rule: desired.Rule, at: Where) -> Parts:
+    family = at.family
     return joined(
         _protocol(rule, family),
-        _addresses(rule.source, family, source=True),
-        _addresses(rule.destination, family, source=False),
-        _negated_ports(rule.source, family, source=True),
-        _negated_ports(rule.destination, family, source=False),
+        _addresses(rule.source, at, source=True),
+        _addresses(rule.destination, at, source=False),
+        _negated_ports(rule.source, at, source=True),
+        _negated_ports(rule.destination, at, source=False),
         icmp(family, rule.icmp) if rule.icmp else (),
         icmp(family, rule.not_icmp, inverted=True) if rule.not_icmp else (),
     )
@@ -124,33 +144,36 @@ def _protocol(rule: desired.Rule, family: Family) -> Parts:
     return parts
 
 
-def _addresses(side: desired.Side, family: Family, *, source: bool) -> Parts:
+def _addresses(side: desired.Side, at: Where, *, source: bool) -> Parts:
+    family = at.family
     nets = [net for net in side.nets if family.owns(net)]
     not_nets = [net for net in side.not_nets if family.owns(net)]
     return joined(
         networks(family, nets, source=source) if nets else (),
-        *(in_set(family, ip_set(one), source=source) for one in side.sets),
+        *(in_set(family, at.set_name(one), source=source) for one in side.sets),
         networks(family, not_nets, source=source, inverted=True) if not_nets else (),
-        *(in_set(family, ip_set(one), source=source, inverted=True) for one in side.not_sets),
+        *(in_set(family, at.set_name(one), source=source, inverted=True) for one in side.not_sets),
     )
 
 
-def _negated_ports(side: desired.Side, family: Family, *, source: bool) -> Parts:
+def _negated_ports(side: desired.Side, at: Where, *, source: bool) -> Parts:
+    family = at.family
     return joined(
         ports(side.not_ports, source=source, inverted=True) if side.not_ports else (),
-        *(in_port_set(family, ip_set(one), source=source, inverted=True) for one in side.not_port_sets),
+        *(in_port_set(family, at.set_name(one), source=source, inverted=True) for one in side.not_port_sets),
     )
 
 
-def _port_alternatives(side: desired.Side, family: Family, *, source: bool, exclusive: bool) -> list[Parts]:
+def _port_alternatives(side: desired.Side, at: Where, *, source: bool, exclusive: bool) -> list[Parts]:
+    family = at.family
     matches: list[Parts] = [ports(side.ports, source=source)] if side.ports else []
-    matches += [in_port_set(family, ip_set(one), source=source) for one in side.port_sets]
+    matches += [in_port_set(family, at.set_name(one), source=source) for one in side.port_sets]
     if not matches:
         return [()]
     if not exclusive:
         return matches
     negations: list[Parts] = [ports(side.ports, source=source, inverted=True)] if side.ports else []
-    negations += [in_port_set(family, ip_set(one), source=source, inverted=True) for one in side.port_sets]
+    negations += [in_port_set(family, at.set_name(one), source=source, inverted=True) for one in side.port_sets]
     return [joined(*negations[:index], match) for index, match in enumerate(matches)]
 
 

@@ -28,11 +28,12 @@ from calico.felix.dataplane.nft.names import (
     policy_chain,
     profile_chain,
 )
-from calico.felix.dataplane.nft.policies import Where, deny_chain, rules_chain, sets_of, where
+from calico.felix.dataplane.nft.policies import Where, denial, deny_chain, named, rules_chain, sets_of
 from calico.felix.dataplane.nft.settings import NftSettings
 from calico.felix.dataplane.nft.static import Static
 from calico.felix.dataplane.nft.workloads import Workloads
 from calico.felix.desired import Changes, HostEndpoint, IpSet, PolicyId, SetChange, Workload, WorkloadId
+from calico.netlink.nftables.objects import Chain
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -71,6 +72,8 @@ class Rendering:
         self._sets: dict[str, Members] = {}
         self._users: dict[str, set[RulesKey]] = {}
         self._used: dict[RulesKey, frozenset[str]] = {}
+        self._contents: Counter[str] = Counter()
+        self._listed: dict[RulesKey, tuple[str, ...]] = {}
         self._bodies: Counter[Body] = Counter()
         self._rules: Counter[RulesKey] = Counter()
         self._hosts: dict[str, HostEndpoint] = {}
@@ -102,8 +105,7 @@ class Rendering:
         self._update_nodes(changes)
         for removed in changes.sets_removed:
             self.problems.pop(removed, None)
-            if self._sets.pop(removed, None):
-                self.book.drop_set(ip_set(removed))
+            self._drop_set(removed)
 
     def set_interfaces(self, interfaces: Mapping[str, frozenset[str]]) -> None:
         """Know the host's interfaces and their addresses."""
@@ -119,9 +121,8 @@ class Rendering:
         """Let sets be what the kernel has: one that became an interval set stays one."""
         wanted = set(names)
         for identity, members in self._sets.items():
-            if ip_set(identity) in wanted and not members.interval and members.kind == "net":
-                members.become_intervals()
-                self.book.put_set(ip_set(identity), members.definition, members.elements)
+            if ip_set(identity, interval=True) in wanted and not members.interval and members.kind == "net":
+                self._become_intervals(identity, members)
 
     def _refuse(self, identity: WorkloadId, workload: Workload | None) -> Workload | None:
         """The workload; None, which drops its traffic, where the kernel could not hold what it says."""
@@ -141,8 +142,9 @@ class Rendering:
             self._change_set(identity, change)
 
     def _create_set(self, identity: str, content: IpSet) -> None:
+        self._drop_set(identity)
         self._sets[identity] = members = Members(self.family, content.kind, content.members)
-        self.book.put_set(ip_set(identity), members.definition, members.elements)
+        self.book.put_set(self._set_name(identity), members.definition, members.elements)
         self._note_refused(identity, members)
         for user in tuple(self._users.get(identity, ())):
             self._render(user)
@@ -159,17 +161,31 @@ class Rendering:
         self._note_refused(identity, self._sets[identity])
 
     def _change_members(self, identity: str, members: Members, change: SetChange) -> None:
-        name = ip_set(identity)
         if not members.interval and members.needs_intervals(change.added):
-            members.become_intervals()
-            members.change(change.added, change.removed)
-            self.book.put_set(name, members.definition, members.elements)
-            for user in self._users.get(identity, ()):
-                self.book.write_again(user.chain)
+            members.change((), change.removed)
+            self._become_intervals(identity, members, change.added)
             return
+        name = self._set_name(identity)
         added, removed = members.change(change.added, change.removed)
         self.book.add_elements(name, added)
         self.book.remove_elements(name, removed)
+
+    def _become_intervals(self, identity: str, members: Members, added: Iterable[str] = ()) -> None:
+        """Let an interval set stand in the place of a hash, and everything that refers to it refer to that."""
+        self.book.drop_set(self._set_name(identity))
+        members.become_intervals()
+        members.change(added, ())
+        self.book.put_set(self._set_name(identity), members.definition, members.elements)
+        for user in tuple(self._users.get(identity, ())):
+            self._render(user)
+
+    def _drop_set(self, identity: str) -> None:
+        if identity in self._sets:
+            self.book.drop_set(self._set_name(identity))
+            del self._sets[identity]
+
+    def _set_name(self, identity: str) -> str:
+        return ip_set(identity, interval=self._sets[identity].interval)
 
     def _update_rules(self, changes: Changes) -> None:
         _merge(self._policies, changes.policies)
@@ -185,13 +201,8 @@ class Rendering:
                 self._render(key)
 
     def _render(self, key: RulesKey) -> None:
-        at = where(
-            self.family,
-            self._settings,
-            Cause.POLICY if key.kind == "policy" else Cause.PROFILE,
-            key.direction,
-            key.place,
-        )
+        cause = Cause.POLICY if key.kind == "policy" else Cause.PROFILE
+        at = Where(self.family, self._settings, denial(cause, key.direction, key.place), self._set_name)
         rules = self._rules_of(key)
         used = sets_of(rules or ())
         self._use(key, used)
@@ -200,7 +211,7 @@ class Rendering:
             self.problems[key.chain] = f"{key.kind} {key.name}: " + (
                 f"refers to sets that are not there: {', '.join(unknown)}" if unknown else "is not there"
             )
-            self.book.put_chain(key.chain, deny_chain(at))
+            self._put(key, deny_chain(at))
             return
         self._put_rules(key, rules, at)
 
@@ -211,7 +222,25 @@ class Rendering:
         except (ValueError, OSError, OverflowError, struct.error) as error:
             self.problems[key.chain] = f"{key.kind} {key.name}: cannot be rendered, so it denies everything: {error}"
             chain = deny_chain(at)
+        self._put(key, chain)
+
+    def _put(self, key: RulesKey, chain: Chain) -> None:
+        """Put a chain in the book, with the sets of what its rules list; sets of the same content are shared."""
+        chain, contents = named(chain)
+        for name, part in contents.items():
+            if not self._contents[name]:
+                self.book.put_set(name, part.set, part.elements)
+            self._contents[name] += 1
         self.book.put_chain(key.chain, chain)
+        self._release_contents(key)
+        self._listed[key] = tuple(contents)
+
+    def _release_contents(self, key: RulesKey) -> None:
+        for name in self._listed.pop(key, ()):
+            self._contents[name] -= 1
+            if not self._contents[name]:
+                del self._contents[name]
+                self.book.drop_set(name)
 
     def _is_missing(self, key: RulesKey) -> bool:
         return key.kind == "profile" and self._profiles[key.name].missing
@@ -260,6 +289,7 @@ class Rendering:
     def _forget(self, key: RulesKey) -> None:
         del self._rules[key]
         self._use(key, frozenset())
+        self._release_contents(key)
         self.problems.pop(key.chain, None)
         self.book.drop_chain(key.chain)
 

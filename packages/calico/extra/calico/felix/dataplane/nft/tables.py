@@ -2,29 +2,32 @@
 
 import errno
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 from calico.felix.dataplane.nft.causes import drop_of
 from calico.felix.dataplane.nft.cleanup import remove_tables
-from calico.felix.dataplane.nft.content import Delta, Found, FoundChain, FoundSet, difference, plan
+from calico.felix.dataplane.nft.content import Delta, Found, FoundChain, FoundSet, Plan, difference, plan
 from calico.felix.dataplane.nft.family import V4, V6
 from calico.felix.dataplane.nft.foreign import Neighbours
+from calico.felix.dataplane.nft.guard import guard_operations
 from calico.felix.dataplane.nft.names import DROPS, GUARD_TABLE
 from calico.felix.dataplane.nft.rendering import Rendering
 from calico.felix.dataplane.nft.settings import NftSettings
 from calico.felix.desired import Changes
 from calico.netlink.message import string
 from calico.netlink.nftables.objects import SET_INTERVAL, Operation, Table
-from calico.netlink.nftables.transactions import DumpedElement, DumpedSet, Nfnetlink, intervals
+from calico.netlink.nftables.transactions import DumpedElement, DumpedSet, Nfnetlink, TransactionError, intervals
 from calico.netlink.socket import Netlink, TimeoutExpiredError
 
 _UNCOMPARED = frozenset({DROPS})
 _BROKEN = -1
+_NOTHING = Found({}, {})
 # Counters of drops, of some 65,000 that fit
 _COUNTERS = 16_000
-# Another program may write between our reading and our writing, again and again; refusals for other reasons count.
+# Another program may write between our reading and our writing, an answer may be lost, again and again. What counts is
+# that the kernel refuses what we want.
 _ATTEMPTS, _REFUSALS = 8, 2
 
 
@@ -54,7 +57,8 @@ class Drops(NamedTuple):
 class _FamilyTable:
     """One family: what is desired of it, and the table it is written to."""
 
-    def __init__(self, rendering: Rendering, name: str) -> None:
+    def __init__(self, rendering: Rendering, name: str, prefixes: tuple[str, ...]) -> None:
+        self.prefixes = prefixes
         self.rendering = rendering
         self.book = rendering.book
         self.table = Table(rendering.family.number, name)
@@ -83,7 +87,10 @@ class Tables:
         self._nft = Nfnetlink(netlink)
         self._settings = settings
         families = (V4, V6) if settings.ipv6 else (V4,)
-        self._families = [_FamilyTable(Rendering(family, settings), settings.table) for family in families]
+        self._families = [
+            _FamilyTable(Rendering(family, settings), settings.table, settings.interface_prefixes)
+            for family in families
+        ]
         self._in_doubt = True
         self._generation = 0
         self._last_error: OSError = OSError()
@@ -201,9 +208,9 @@ class Tables:
     def _write(self) -> Applied:
         deltas = [(one, one.book.take()) for one in self._families]
         if not self._in_doubt:
-            operations = [operation for one, delta in deltas for operation in plan(one.table, delta, one.book.sets)]
+            plans = [plan(one.table, delta, one.book.sets) for one, delta in deltas]
             try:
-                return self._commit(operations)
+                return self._carry_out(plans)
             except OSError as error:
                 self._fail(error)
         return self._reconcile()
@@ -212,6 +219,17 @@ class Tables:
         self._counts["failures"] += 1
         self._in_doubt = True
         self._last_error = error
+
+    def _carry_out(self, plans: Sequence[Plan], generation: int | None = None) -> Applied:
+        """The transactions of plans, those of all families in one; `generation` is the one before the first."""
+        messages = octets = 0
+        for step in zip(*plans, strict=True):
+            operations = [operation for part in step for operation in part]
+            applied = self._commit(operations, generation)
+            if operations and generation is not None:
+                generation = _next(generation)
+            messages, octets = messages + applied.messages, octets + applied.octets
+        return Applied(messages, octets)
 
     def _commit(self, operations: Sequence[Operation], generation: int | None = None) -> Applied:
         if not operations:
@@ -234,7 +252,7 @@ class Tables:
                 break
             except OSError as error:
                 self._fail(error)
-                refused += error.errno != errno.ERESTART
+                refused += isinstance(error, TransactionError) and error.errno != errno.ERESTART
                 if refused > _REFUSALS:
                     break
         raise DataplaneError(f"the kernel does not take our nftables tables: {self._last_error}") from self._last_error
@@ -243,14 +261,13 @@ class Tables:
         generation, differences = self._differences(anew=anew)
         for one in self._families:
             one.book.take()
-        operations = [operation for one in differences for operation in one.operations()]
-        applied = self._commit(operations, generation)
-        if not operations:
+        applied = self._carry_out([one.plan() for one in differences], generation)
+        if not applied.messages:
             self._generation = generation
         self._in_doubt = False
         self.watch()
-        self._counts["repairs"] += bool(operations)
-        self._counts["replacements"] += anew
+        self._counts["repairs"] += bool(applied.messages)
+        self._counts["replacements"] += any(one.replaced for one in differences)
         return applied._replace(repaired=True)
 
     def _differences(self, *, anew: bool = False) -> tuple[int, list["_Difference"]]:
@@ -260,11 +277,14 @@ class Tables:
         differences = []
         for one in self._families:
             exists = (one.table.family, one.table.name) in names
-            found = self._read(one.table) if exists and not anew else Found({}, {})
+            found = self._read(one.table) if exists and not anew else _NOTHING
             one.rendering.use_intervals(name for name, kind in found.sets.items() if kind.flags & SET_INTERVAL)
             delta = difference(found, one.book, _UNCOMPARED)
+            replaced = exists and (anew or bool(delta.incompatible))
+            if delta.incompatible:
+                delta = difference(_NOTHING, one.book, _UNCOMPARED)._replace(incompatible=delta.incompatible)
             guarded = (one.guard.family, one.guard.name) in names
-            differences.append(_Difference(one, delta, exists, exists and anew, guarded))
+            differences.append(_Difference(one, delta, exists, replaced, guarded))
         return generation, differences
 
     def _read(self, table: Table) -> Found:
@@ -298,30 +318,33 @@ class _Difference(NamedTuple):
     replaced: bool
     guarded: bool
 
-    def operations(self) -> Iterator[Operation]:
-        """The messages."""
-        table = self.of.table
+    def plan(self) -> Plan:
+        """What makes it true."""
+        table, guard = self.of.table, self.of.guard
+        before, switch, after = plan(table, self.delta, self.of.book.sets)
         if self.replaced:
-            yield table.delete()
-        if self.replaced or not self.exists:
-            yield table.create()
-        yield from plan(table, self.delta, self.of.book.sets)
-        if self.guarded:
-            yield self.of.guard.delete()
+            # One transaction, for the old table is to stay where the new one is refused. What is new in it may be empty
+            # at first (see Plan): the guard stands until all of it is there.
+            raised = [] if self.guarded else guard_operations(self.of.rendering.family, self.of.prefixes)
+            return Plan([], [table.delete(), table.create(), *raised, *before, *switch], [guard.delete()])
+        if not self.exists:
+            before.insert(0, table.create())
+        return Plan(before, [*switch, guard.delete()] if self.guarded else switch, after)
 
     def lines(self) -> list[str]:
         """What differs, for people."""
         table, delta = self.of.table, self.delta
         if not self.exists:
             return [f"{table} is not there"]
+        if delta.incompatible:
+            return [f"{table} set {name} is of another kind" for name in sorted(delta.incompatible)]
         lines = [
             f"{table} chain {name} " + _fate(existed, chain is not None)
             for name, (existed, chain) in delta.chains.items()
         ]
         lines += [f"{table} set {name} is not there" for name in delta.created]
-        lines += [f"{table} set {name} is of another kind" for name in delta.replaced]
         lines += [f"{table} set {name} is not ours" for name in delta.gone]
-        changed = {*delta.added, *delta.removed} - {*delta.created, *delta.replaced}
+        changed = {*delta.added, *delta.removed} - {*delta.created}
         for name in sorted(changed):
             missing, foreign = len(delta.added.get(name, ())), len(delta.removed.get(name, ()))
             lines.append(f"{table} set {name}: {missing} elements missing, {foreign} that are not ours")
