@@ -86,6 +86,7 @@ class Network:
         self._peers: Peers | None = None
         self._first_seen: dict[int, float] = {}
         self._retry: set[Prefix] = set()
+        self._remembered: frozenset[Address] = frozenset()
         self._unset: set[str] = set()
         self._devices_due = self._peers_due = self._resync_due = True
         self._is_first = True
@@ -298,8 +299,8 @@ class Network:
     def _carry_out(self, work: "_Work", plan: RoutePlan) -> None:
         for one in self._send(work, plan.delete, route.delete_route_request, "delete route"):
             self._actual.remove(one)
-        if plan.forget:
-            self._forget(work, plan.forget)
+        if addresses := plan.forget | self._remembered:
+            self._forget(work, addresses)
         for one in self._send(work, plan.put, route.route_request, "route"):
             self._actual.put(one)
 
@@ -312,20 +313,22 @@ class Network:
         self._retry.update(wanted[index].network for index in failed)
         return [one for index, one in enumerate(wanted) if index not in failed]
 
-    def _forget(self, work: "_Work", addresses: Collection[Address]) -> None:
+    def _forget(self, work: "_Work", addresses: frozenset[Address]) -> None:
+        """End the connections of addresses; what the kernel refuses is tried again."""
         try:
             self._conntrack.forget(addresses)
+            self._remembered = frozenset()
         except NetlinkError as error:
+            self._remembered = addresses
             work.problems.append(f"connections of {', '.join(map(str, sorted(addresses, key=str)))}: {error}")
 
     # -- settings --------------------------------------------------------------------------------------------------
 
     def _apply_settings(self, work: "_Work", is_resync: bool) -> None:
         names = self.monitor.interfaces.keys() if is_resync else self._unset & self.monitor.interfaces.keys()
-        self._unset = set()
-        wanted = list(self._wanted_settings(names))
-        for one in self._sysctls.apply(wanted):
-            work.problems.append(one)
+        problems = self._sysctls.apply(list(self._wanted_settings(names)))
+        work.problems += problems
+        self._unset = set(names) if problems else set()
         if is_resync:
             self._sysctls.compact()
 
