@@ -1,12 +1,16 @@
 """Containers of a real engine on the network `calico`: what each is in Calico, and what it finds inside."""
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.servers.agent import POOL_V6, Agent
 
 pytestmark = [pytest.mark.root, pytest.mark.netns]
+
+_AT_ONCE = 40 if os.environ.get("DCOS_CALICO_SOAK") == "1" else 8
 
 
 def test_a_container_is_an_endpoint_like_any_other(agent: Agent) -> None:
@@ -161,3 +165,13 @@ def test_refusals_reach_the_user(agent: Agent) -> None:
     mixed = agent.engine.cli("network", "create", "--driver", "calico", "--subnet", "172.29.0.0/16", "bad", check=False)
     assert "Non-Calico IPAM driver is used" in mixed.stderr
     assert json.loads(agent.engine.cli("network", "ls", "--format", "{{json .Name}}").stdout.split()[0])
+
+
+def test_many_at_once(agent: Agent) -> None:
+    names = [f"m{number}" for number in range(_AT_ONCE)]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        list(pool.map(agent.run, names))
+        addresses = {endpoint.spec.ip_networks for endpoint in agent.world.endpoints("a").values()}
+        assert len(addresses) == _AT_ONCE
+        list(pool.map(agent.remove, names))
+    assert agent.world.endpoints("a") == {}

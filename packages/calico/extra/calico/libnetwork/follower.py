@@ -47,6 +47,8 @@ from calico.libnetwork.settings import PluginSettings
 from calico.model.problems import ModelError
 
 _RETRY = 2.0
+_GATHERING = 0.1
+"""Seconds in which what happens together is gathered into one look."""
 _SETTLING = 2.0
 """Seconds after a removal until it is one for the cluster."""
 _ROUNDS = 5  # plans in a row: each may rest on what the one before did
@@ -182,7 +184,8 @@ class Follower:
                 _log.exception("looking")
                 self.status = f"not in step: {type(error).__name__}: {error}"
                 wait = _RETRY
-            self._wake.wait(wait * random.uniform(0.9, 1.0))
+            if self._wake.wait(wait * random.uniform(0.9, 1.0)):
+                time.sleep(_GATHERING)
             self._wake.clear()
 
     def look(self) -> float:
