@@ -209,6 +209,32 @@ def test_a_kernel_that_takes_no_tables_is_asked_again_and_no_route_is_made_meanw
     assert host.metrics()["felix_int_dataplane_failures"] >= 1
 
 
+def test_a_restart_with_host_endpoints_writes_nothing(cluster: FelixCluster) -> None:
+    """They are found by address: who learns of the interfaces too late passes through a state without them."""
+    host = cluster.hosts["h1"]
+    spec = {"node": "h1", "expectedIPs": [host.address], "profiles": ["projectcalico-default-allow"]}
+    cluster.apply({"kind": "HostEndpoint", "metadata": {"name": "eth0", "labels": {"role": "host"}}, "spec": spec})
+    rules = {
+        "selector": "role == 'host'",
+        "types": ["Ingress"],
+        "ingress": [{"action": "Deny", "protocol": "TCP", "destination": {"ports": [8055]}}, {"action": "Allow"}],
+    }
+    cluster.apply({"kind": "GlobalNetworkPolicy", "metadata": {"name": "host"}, "spec": rules})
+    cluster.settle()
+    cells = [(Probe("outside", "h1"), False), (Probe("outside", "h1", "udp"), True), *REACHES]
+    assert check(cluster.prober, cells) == []
+    host.kill()
+    assert check(cluster.prober, cells) == []
+    host.start()
+    cluster.settle()
+    assert host.metrics()["felix_dataplane_writes"] == 0
+    assert check(cluster.prober, cells) == []
+    cluster.delete("HostEndpoint", "eth0")
+    cluster.delete("GlobalNetworkPolicy", "host")
+    cluster.settle()
+    assert check(cluster.prober, [(Probe("outside", "h1"), True)]) == []
+
+
 def test_check_says_what_differs(cluster: FelixCluster) -> None:
     host = cluster.hosts["h1"]
     host.stop()
