@@ -61,7 +61,10 @@ def test_systemd_finds_nothing_wrong(tmp_path: Path, tls: bool) -> None:
         text = path.read_text().replace("User=dcos_etcd\n", "")
         text = text.replace("=+/opt/mesosphere/active/", "=+/bin/true ")
         lines = [("ExecStart=/bin/true" if line.startswith("ExecStart=") else line) for line in text.splitlines()]
-        lines = ["ExecReload=/bin/true" if line.startswith("ExecReload=") else line for line in lines]
+        lines = [
+            f"{line.partition('=')[0]}=/bin/true" if line.startswith(("ExecReload=", "ExecStop=")) else line
+            for line in lines
+        ]
         path.write_text("\n".join(lines) + "\n")
     done = subprocess.run(
         [ANALYZE, "verify", "--man=no", "--recursive-errors=no", *map(str, paths)],

@@ -95,6 +95,13 @@ class Bird:
             self._process.wait(_DEADLINE)
             self._process = None
 
+    def stop(self) -> None:
+        """End it as its unit does: with a word to its neighbours that it comes back."""
+        self.ask("graceful restart")
+        if self._process is not None:
+            self._process.wait(_DEADLINE)
+            self._process = None
+
     def log(self) -> str:
         """The last of what it said."""
         return self._log.read_text(errors="replace")[-3000:] if self._log.exists() else ""

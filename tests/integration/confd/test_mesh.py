@@ -60,8 +60,11 @@ def routes_are(site: Site, host: str, wanted: dict[str, str]) -> bool:
     return all(routes.get(to, "").startswith(behind) for to, behind in wanted.items())
 
 
-def test_traffic_of_an_unencapsulated_cluster_and_a_graceful_restart(site: Site, cluster: Cluster, node: Make) -> None:
-    """Containers of two nodes talk; while BIRD dies and comes back, and while confd is away, no packet is lost."""
+@pytest.mark.parametrize("ending", ["killed", "stopped by its unit"])
+def test_traffic_of_an_unencapsulated_cluster_and_a_graceful_restart(
+    ending: str, site: Site, cluster: Cluster, node: Make
+) -> None:
+    """Containers of two nodes talk; while BIRD ends and comes back, and while confd is away, no packet is lost."""
     cluster.put("IPPool", "plain", POOL)
     cluster.claim("n1", block(1))
     cluster.claim("n2", block(2))
@@ -74,7 +77,11 @@ def test_traffic_of_an_unencapsulated_cluster_and_a_graceful_restart(site: Site,
     assert not site.reaches("w1", "10.65.1.7"), "nobody has it here"
 
     with Flow(site, "w1", "10.65.2.1") as flow:
-        two.bird.kill()
+        if ending == "killed":
+            two.bird.kill()
+        else:
+            two.bird.stop()
+            assert block(1) in site.routes("n2"), "what BIRD had in the kernel stays"
         wait_for(lambda: not one.is_established(), "n1 to notice", one.explain)
         time.sleep(3)
         two.bird.start()
@@ -109,6 +116,10 @@ def test_felix_has_the_routes_of_encapsulated_pools(site: Site, cluster: Cluster
         site.ip("n1", "route", "add", f"10.{second}.2.0/26", "via", "10.80.0.2", "dev", "eth0", "proto", "80")
         site.ip("n1", "route", "add", f"10.{second}.7.0/26", "via", "10.80.0.7", "dev", "eth0", "proto", "80")
         site.ip("n1", "route", "add", "blackhole", f"10.{second}.1.0/26", "proto", "80")
+        # As upstream's felix programs them.
+        site.ip("n1", "route", "add", f"10.{second}.6.0/26", "via", "10.80.0.6", "dev", "eth0", "proto", "boot")
+    # A workload with an address out of another node's block: routers outside are to find it here.
+    site.add_workload("n1", "borrower", "10.66.2.9")
     # A plain pool's route of felix's, from before a change of encapsulation, and somebody else's.
     site.ip("n1", "route", "add", "10.65.7.0/26", "via", "10.80.0.7", "dev", "eth0", "proto", "80")
     site.ip("n1", "route", "add", "10.65.8.0/26", "via", "10.80.0.8", "dev", "eth0", "proto", "static")
@@ -116,7 +127,8 @@ def test_felix_has_the_routes_of_encapsulated_pools(site: Site, cluster: Cluster
     time.sleep(5)  # two scans of the kernel's table
 
     heard = two.bird.networks("protocol Mesh_10_80_0_1")
-    assert heard == {"10.65.1.0/26", "10.65.8.0/26", *(f"10.{second}.1.0/26" for second in (66, 67, 68, 69))}
+    own = {"10.65.1.0/26", *(f"10.{second}.1.0/26" for second in (66, 67, 68, 69))}
+    assert heard == {*own, "10.65.8.0/26", "10.66.2.9/32"}
     assert set(site.routes("n1", "proto", "bird")) == {"10.65.1.0/26", "10.65.2.0/26"}
     assert len(site.routes("n1", "proto", "80")) == 13
     assert not [line for line in one.bird.log().splitlines() if "File exists" in line or "Invalid NEXT_HOP" in line]
