@@ -5,6 +5,7 @@ This kernel need not have IPIP: the default pool encapsulates until the first te
 """
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,3 +89,15 @@ def test_bird_is_killed_and_comes_back(cluster: Cluster) -> None:
     eventually(lambda: machine.unit(_BIRD)["InvocationID"] != before, "another process")
     eventually(lambda: is_meshed(machine, 2), "meshed again", 90)
     assert machine.unit(_CONFD)["ActiveState"] == "active"
+
+
+def test_a_restart_of_bird_withdraws_nothing(cluster: Cluster) -> None:
+    machine, other = cluster.machines["agent1"], cluster.machines["agent2"]
+    to_it = f"via {machine.address} dev eth0"
+    assert to_it in other.inspect("ip", "route", "show", "proto", "bird")
+    machine.run(f"systemctl stop {_BIRD}")
+    time.sleep(2)
+    assert to_it in other.inspect("ip", "route", "show", "proto", "bird")
+    machine.run(f"systemctl start {_BIRD}")
+    eventually(lambda: is_meshed(machine, 2), "meshed again", 90)
+    assert to_it in other.inspect("ip", "route", "show", "proto", "bird")

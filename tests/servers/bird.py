@@ -97,7 +97,14 @@ class Bird:
 
     def stop(self) -> None:
         """End it as its unit does: with a word to its neighbours that it comes back."""
-        self.ask("graceful restart")
+        self._end("graceful restart")
+
+    def down(self) -> None:
+        """End it for good."""
+        self._end("down")
+
+    def _end(self, command: str) -> None:
+        self.ask(command)
         if self._process is not None:
             self._process.wait(_DEADLINE)
             self._process = None

@@ -1,4 +1,4 @@
-"""confd for ever: one thread follows the datastore, another renders, applies and looks after BIRD.
+"""confd for ever: threads follow the datastore, another renders, applies and looks after BIRD.
 
 Nothing is rendered before the stream is complete. Changes that come while BIRD is being told are taken together: a
 thousand nodes that start at once cost a few configurations, not a thousand. What could not be applied is tried again
@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from calico.confd import passwords
@@ -27,7 +28,7 @@ from calico.model.problems import Problem
 
 TICK = 1.0
 RETRY, AGAIN = 1.0, 5.0
-LOOK = 10.0
+LOOK = 5.0
 _GATHER = 0.02
 _log = logging.getLogger(__name__)
 
@@ -43,12 +44,16 @@ class Options(NamedTuple):
 
 
 class Follower:
-    """The stream of the datastore as the newest whole state. Its thread is `run`; the rest may be used by any."""
+    """The stream of the datastore as the newest whole state. `run` is for one thread; the rest may be used by any.
+
+    Each prefix has a watch of its own: a common one would bring every endpoint of the cluster to every node's confd.
+    """
 
     def __init__(self, store: Store, node: str) -> None:
-        self._syncer = Syncer(store, decoders(node))
+        self._syncers = [Syncer(store, {prefix: decoder}) for prefix, decoder in decoders(node).items()]
         self._lock = threading.Lock()
         self._gathering = Gathering()
+        self._whole: set[int] = set()
         self.changed = threading.Event()
         """Something changed since this was cleared last."""
         self.synced = threading.Event()
@@ -57,32 +62,52 @@ class Follower:
     @property
     def in_sync(self) -> bool:
         """Whether etcd delivers at the moment."""
-        return self._syncer.in_sync
+        return all(syncer.in_sync for syncer in self._syncers)
 
     @property
     def error(self) -> str:
         """Why it does not; empty while it does."""
-        return self._syncer.last_error
+        return next((syncer.last_error for syncer in self._syncers if syncer.last_error), "")
 
     def run(self) -> None:
-        """Follow the stream until `stop`."""
-        for batch in self._syncer.batches(TICK):
+        """Follow the streams until `stop`; raises what ends one of them."""
+        failure: list[BaseException] = []
+        threads = [
+            threading.Thread(
+                target=_guarded(partial(self._follow, index), failure), name=f"follower-{index}", daemon=True
+            )
+            for index in range(len(self._syncers))
+        ]
+        for thread in threads:
+            thread.start()
+        while not failure and any(thread.is_alive() for thread in threads):
+            threads[0].join(TICK)
+        if failure:
+            self.stop()
+            raise failure[0]
+
+    def _follow(self, index: int) -> None:
+        for batch in self._syncers[index].batches(TICK):
             with self._lock:
                 changes = [self._gathering.on_update(one) for one in batch if isinstance(one, Update)]
-            if is_whole := any(isinstance(one, InSync) for one in batch):
-                self.synced.set()
+                if is_whole := any(isinstance(one, InSync) for one in batch):
+                    self._whole.add(index)
+                    if len(self._whole) == len(self._syncers):
+                        self.synced.set()
             if is_whole or any(changes):
                 self.changed.set()
 
     def stop(self) -> None:
         """End `run`."""
-        self._syncer.stop()
+        for syncer in self._syncers:
+            syncer.stop()
         self.changed.set()
 
     def cluster(self) -> Cluster:
         """The state as of now."""
         reason = "it is left as it is; write it anew with calicoctl"
-        broken = tuple((key, reason) for key in sorted(self._syncer.broken_keys))
+        keys = sorted(key for syncer in self._syncers for key in syncer.broken_keys)
+        broken = tuple((key, reason) for key in keys)
         with self._lock:
             return self._gathering.cluster(broken)
 
