@@ -12,7 +12,7 @@ from calico.ipam.allocator import Ipam
 from calico.ipam.check import Use, check
 from calico.ipam.snapshot import take_snapshot
 from calico.libnetwork.addresses import Addresses
-from calico.libnetwork.definition import Definition, Entry
+from calico.libnetwork.definition import Definition, Entry, Record
 from calico.libnetwork.endpoints import Endpoints
 from calico.libnetwork.engine import Engine, EngineAwayError
 from calico.libnetwork.errors import DriverError
@@ -72,6 +72,7 @@ class Plugin:
         self.client = Client(self.store, Ipam(self.store))
         self.links = NoLinks()
         addresses, endpoints = Addresses(self.store, node), Endpoints(self.client, node, "default")
+        self.rooms = (endpoints, addresses, self.links)
         networks: Networks = GlobalNetworks(self.client)
         if scope == "local":
             networks = LocalNetworks(self.store, NoEngine(""), node, DEFAULT, lambda: None)
@@ -223,6 +224,7 @@ def test_an_address_that_was_taken_before_the_plugin_died_is_answered_again(plug
     ("request_", "text"),
     [
         ({"PoolID": "nowhere", "Address": ""}, "Invalid Pool - nowhere"),
+        ({}, "Invalid Pool - "),
         ({"PoolID": "main", "Address": "1.2.3"}, "Invalid IP address - 1.2.3"),
         ({"PoolID": "main", "Address": "9.9.9.9"}, "The provided IP address is not in a configured pool: 9.9.9.9"),
         (
@@ -233,6 +235,19 @@ def test_an_address_that_was_taken_before_the_plugin_died_is_answered_again(plug
 )
 def test_addresses_that_are_refused(plugin: Plugin, request_: dict[str, Any], text: str) -> None:
     assert plugin.refusal("IpamDriver.RequestAddress", **request_) == text
+
+
+def test_a_pool_that_was_migrated_is_stood_in_for_by_its_successor(plugin: Plugin) -> None:
+    """Containers of the network `calico` alone: what other networks are over is not to be mixed."""
+    networks = LocalNetworks(plugin.store, NoEngine(""), "10.0.0.1", DEFAULT, lambda: None)
+    driver = IpamDriver(networks, Addresses(plugin.store, "10.0.0.1"), Releasing(*plugin.rooms))
+    ask = driver.handlers()["IpamDriver.RequestAddress"]
+    with pytest.raises(DriverError, match="Invalid Pool - gone"):
+        ask({"PoolID": "gone"}, Call("t"))
+    networks.write(Record("10.0.0.1", "id", Definition(("10.9.0.0/16",), "calico"), "calico"))
+    assert ask({"PoolID": "gone"}, Call("u"))["Address"].startswith("172.29.")
+    with pytest.raises(DriverError, match="Invalid Pool - "):
+        ask({}, Call("v"))
 
 
 def test_giving_back_what_nobody_has_is_no_error(plugin: Plugin) -> None:

@@ -96,7 +96,7 @@ class IpamDriver:
         try:
             pool = self._pool_named(name)
         except DriverError:
-            if not (successors := self._networks.successors("")):
+            if not name or not (successors := self._networks.successors("")):
                 raise
             return self._pool_over(successors[0])
         successors = self._networks.successors(str(pool.network)) if pool.disabled else ()
