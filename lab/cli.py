@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from lab.instance import LabError
+from lab.instance import LabError, Refusal
 
 COMMANDS = {
     "up": "make a cluster: build the bundle, boot the nodes, install",
@@ -71,22 +71,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = _module(args.command).run(args)
         sys.stdout.flush()
     except LabError as error:
-        return _fail(str(error), getattr(args, "format", "text"))
+        return _fail(str(error), getattr(args, "format", "text"), 1 if isinstance(error, Refusal) else 3)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}", getattr(args, "format", "text"))
+        return _fail(f"{where}{error.strerror or error}", getattr(args, "format", "text"), 3)
     except KeyboardInterrupt:
         print("lab: interrupted; `lab down` removes what there is", file=sys.stderr)
         return 130
     return status
 
 
-def _fail(message: str, format_: str) -> int:
+def _fail(message: str, format_: str, status: int) -> int:
     if format_ == "json":
         print(json.dumps({"status": "failed", "problem": message}, indent=2))
     else:
         print(f"lab: {message}", file=sys.stderr)
-    return 3
+    return status

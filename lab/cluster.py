@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lab import bundle, image
-from lab.instance import HOME, Instance, LabError
+from lab.instance import HOME, Instance, LabError, Refusal
 from lab.machine import Bind, Machine
 from lab.network import Network
 from lab.plan import Node, Plan
@@ -77,9 +77,9 @@ class Cluster:
         try:
             stored = json.loads((instance.directory / "cluster.json").read_text())
         except FileNotFoundError:
-            raise LabError(f"there is no lab {name!r}: `lab up` makes it") from None
+            raise Refusal(f"there is no lab {name!r}: `lab up` makes it") from None
         if not stored.pop("ready"):
-            raise LabError(f"the lab {name!r} did not come up: `lab down` removes what there is of it")
+            raise Refusal(f"the lab {name!r} did not come up: `lab down` removes what there is of it")
         return cls(instance, Plan.from_json(stored), is_there=True)
 
     @contextmanager
@@ -96,7 +96,7 @@ class Cluster:
         for node in self.plan.nodes:
             if node.name == name:
                 return node
-        raise LabError(f"there is no node {name!r}; there are: {', '.join(self.machines)}")
+        raise Refusal(f"there is no node {name!r}; there are: {', '.join(self.machines)}")
 
     def machine(self, name: str) -> Machine:
         """The machine of that name."""
@@ -173,7 +173,7 @@ class Cluster:
     def upgrade(self, directory: Path, say: Say = silent) -> None:
         """Serve another bundle and upgrade to it node by node, masters first, each healthy before the next."""
         if not (directory / "dcos_install.sh").is_file():
-            raise LabError(f"{directory}: is no bundle, it has no dcos_install.sh (make bundle makes one)")
+            raise Refusal(f"{directory}: is no bundle, it has no dcos_install.sh (make bundle makes one)")
         self.server.serve(directory)
         for node in self.plan.nodes:
             say(f"upgrading {node.name}")

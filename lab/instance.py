@@ -28,6 +28,10 @@ class LabError(Exception):
     """Something a lab needs does not work: what, and what was seen."""
 
 
+class Refusal(LabError):
+    """What was asked for is wrong, or cannot be with the lab as it is."""
+
+
 class Process(NamedTuple):
     """A process that cannot be mistaken for a later one with the same pid: `start` is in clock ticks after boot."""
 
@@ -83,13 +87,13 @@ class Instance:
     def create(cls, home: Path = HOME, name: str = "", owner: int = 0) -> "Instance":
         """A new lab: with a name it lasts, otherwise it is this process's; or it is that of the process `owner`."""
         if name and not _NAME.fullmatch(name):
-            raise LabError(f"{name}: a lab's name has up to 12 lower-case letters and digits")
+            raise Refusal(f"{name}: a lab's name has up to 12 lower-case letters and digits")
         instance = cls(home / f"dcl-{name or secrets.token_hex(3)}")
         home.mkdir(parents=True, exist_ok=True)
         try:
             instance.directory.mkdir(mode=0o700)
         except FileExistsError:
-            raise LabError(f"there is a lab {instance.title!r} already: `lab down` removes it") from None
+            raise Refusal(f"there is a lab {instance.title!r} already: `lab down` removes it") from None
         if owner or not name:
             owner = owner or os.getpid()
             instance.record("process", str(owner), Process.of(owner).start)

@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any
 
-from lab.instance import LabError, bound
+from lab.instance import Refusal, bound
 
 _OFF = (False, "false")
 
@@ -22,7 +22,7 @@ def check_kernel(values: Mapping[str, Any]) -> None:
     if not kind or _can_have(kind):
         return
     switch = "calico_vxlan_enabled: " + ("true" if kind == "ipip" else "false")
-    raise LabError(
+    raise Refusal(
         f"this machine's kernel lacks {kind}, which the configuration needs for its nodes' tunnels, and nodes of a lab "
         f"share this kernel: load it (modprobe {kind}), boot a kernel that has it (Debian's linux-image-amd64), or set "
         f"{switch}"

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lab.instance import LabError
+from lab.instance import Refusal
 
 DOMAIN = "marathon.containerip.dcos.thisdcos.directory"
 _SEGMENT = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
@@ -18,7 +18,7 @@ _RUNTIMES = ("MESOS", "DOCKER")
 _PROTOCOLS = {"tcp": ("tcp",), "udp": ("udp",), "udp,tcp": ("udp", "tcp"), "tcp,udp": ("tcp", "udp")}
 
 
-class AppError(LabError):
+class AppError(Refusal):
     """A definition that is wrong, or that asks for what a lab does not have: which file, which key, what it is."""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from lab.instance import LabError
+from lab.instance import Refusal
 
 _SUBNET = "10.99.0.0/24"
 _LISTS = {"master": "master_list", "slave": "agent_list", "slave_public": "public_agent_list"}
@@ -21,7 +21,7 @@ _PORT = 8000
 
 
 class Counts(NamedTuple):
-    """How many nodes of each role were asked for; None: as many as the configuration lists."""
+    """How many nodes of each role were asked for; None: as many as the configuration lists, or a few where it lists none."""
 
     masters: int | None = None
     agents: int | None = None
@@ -75,7 +75,7 @@ def make_plan(given: Mapping[str, Any] | None, counts: Counts, home: Path = Path
     values = dict(given) if given is not None else {"cluster_name": "lab"}
     values.setdefault("master_discovery", "static")
     if values["master_discovery"] != "static":
-        raise LabError("master_discovery: a lab needs static, with the masters' addresses in master_list")
+        raise Refusal("master_discovery: a lab needs static, with the masters' addresses in master_list")
     listed = {role: _listed(values, key) for role, key in _LISTS.items()}
     subnet = _subnet([address for addresses in listed.values() for address in addresses])
     wanted = str(urlsplit(str(values.get("bootstrap_url", ""))).hostname or "")
@@ -83,12 +83,12 @@ def make_plan(given: Mapping[str, Any] | None, counts: Counts, home: Path = Path
     has_place = _is_in(subnet, wanted) and wanted not in taken
     gateway = wanted if has_place else str(subnet.broadcast_address - 1)
     if gateway in taken:
-        raise LabError(
+        raise Refusal(
             f"{gateway}: the lab's own address, the last of {subnet}, is a node's; give bootstrap_url another"
         )
     free = (str(host) for host in subnet.hosts() if str(host) not in taken | {gateway})
     nodes = tuple(
-        node for role in _LISTS for node in _nodes(role, listed[role], _count(role, counts, given, listed[role]), free)
+        node for role in _LISTS for node in _nodes(role, listed[role], _count(role, counts, listed[role]), free)
     )
     url = str(values["bootstrap_url"]) if has_place else f"http://{gateway}:{_PORT}"
     notes: tuple[str, ...] = ()
@@ -108,12 +108,12 @@ def _listed(values: Mapping[str, Any], key: str) -> list[str]:
     return [str(address) for address in found]
 
 
-def _count(role: str, counts: Counts, given: Mapping[str, Any] | None, listed: list[str]) -> int:
+def _count(role: str, counts: Counts, listed: list[str]) -> int:
     asked = counts.of(role)
     if asked is None:
-        asked = len(listed) if given is not None else _DEFAULT_COUNTS[role]
+        asked = len(listed) or _DEFAULT_COUNTS[role]
     if role == "master" and asked < 1:
-        raise LabError("a lab needs a master")
+        raise Refusal("a lab needs a master")
     return asked
 
 
@@ -121,7 +121,7 @@ def _nodes(role: str, listed: list[str], count: int, free: Iterator[str]) -> Ite
     for number in range(count):
         address = listed[number] if number < len(listed) else next(free, "")
         if not address:
-            raise LabError("the lab's network has no address left for so many nodes")
+            raise Refusal("the lab's network has no address left for so many nodes")
         yield Node(f"{_NAMES[role]}{number + 1}", role, address)
 
 
@@ -131,10 +131,10 @@ def _subnet(addresses: list[str]) -> ipaddress.IPv4Network:
     try:
         networks = {ipaddress.IPv4Network(f"{address}/24", strict=False) for address in addresses}
     except ValueError as error:
-        raise LabError(f"the configuration's lists of nodes: {error}") from None
+        raise Refusal(f"the configuration's lists of nodes: {error}") from None
     if len(networks) > 1:
         shown = ", ".join(sorted(map(str, networks)))
-        raise LabError(f"the nodes of a lab are in one /24, and the configuration's are in {shown}")
+        raise Refusal(f"the nodes of a lab are in one /24, and the configuration's are in {shown}")
     return networks.pop()
 
 

@@ -1,6 +1,7 @@
 """What a lab is doing: each node's units, tunnel and neighbours, and the endpoints the datastore knows."""
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -114,13 +115,20 @@ def _unconnected(cluster: Cluster) -> list[str]:
     states = [state for state in read_nodes(cluster) if state.is_on]
     problems = [f"{state.node.name}: {', '.join(state.units.other)}" for state in states if state.units.other]
     others = len(cluster.plan.nodes) - 1
-    tunnels = [state for state in states if _FELIX in state.units.active and not _has_all_peers(state.tunnel, others)]
+    tunnels = [
+        state
+        for state in states
+        if _FELIX in state.units.active and not has_peers(state.tunnel, others, len(states) - 1)
+    ]
     return problems + [f"{state.node.name}: {state.tunnel or 'no tunnel'}" for state in tunnels]
 
 
-def _has_all_peers(tunnel: str, others: int) -> bool:
-    """Whether a tunnel's description tells of so many neighbours."""
-    return tunnel.endswith((f", {others} peers", f"BGP {others} of {others} established"))
+def has_peers(tunnel: str, others: int, running: int) -> bool:
+    """Whether a tunnel leads to all `others`, or BIRD has a session with each that is `running`."""
+    sessions = re.search(r"BGP (\d+) of (\d+)", tunnel)
+    if sessions:
+        return int(sessions[1]) >= running and int(sessions[2]) == others
+    return f", {others} peers" in tunnel
 
 
 def units_of(machine: Machine) -> Units:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from lab import marathon, reach
 from lab.cluster import Cluster, Say, silent
-from lab.instance import LabError
+from lab.instance import Refusal
 from lab.reach import Cell
 from lab.state import CALICOCTL, Endpoint, endpoints_in, resources
 from lab.tasks import Task, Tasks
@@ -65,7 +65,7 @@ class Story:
         self.steps: list[Step] = []
         agents = [node.name for node in cluster.plan.nodes if node.is_agent]
         if not agents:
-            raise LabError("the story needs an agent")
+            raise Refusal("the story needs an agent")
         first, last = agents[0], agents[0] if on_one_node else agents[-1]
         self.places = {SERVER: last, FRIEND: first, STRANGER: first}
 

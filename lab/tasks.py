@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from lab import dockertask, ucrtask
 from lab.cluster import Cluster, each_at_once, write_json
-from lab.instance import LabError
+from lab.instance import LabError, Refusal
 from lab.marathon import App, Port
 
 _HOSTS = "/run/dcos-lab/hosts"
@@ -71,18 +71,18 @@ class Tasks:
         found = self.of(name)
         if not found:
             apps = sorted({task.app.id.strip("/") for task in self.all()})
-            raise LabError(f"no application {name!r} runs; there are: {', '.join(apps) or 'none'}")
+            raise Refusal(f"no application {name!r} runs; there are: {', '.join(apps) or 'none'}")
         return found[0]
 
     def start(self, apps: Sequence[App], at: str = "") -> list[Task]:
         """Start every instance; when one does not start, those that did stay, and it is gone again."""
         agents = {node.name: node.address for node in self.cluster.plan.nodes if node.is_agent}
         if at and at not in agents:
-            raise LabError(f"{at}: is no agent of this lab; there are: {', '.join(agents) or 'none'}")
+            raise Refusal(f"{at}: is no agent of this lab; there are: {', '.join(agents) or 'none'}")
         running = self.all()
         for app in apps:
             if any(task.app.id == app.id for task in running):
-                raise LabError(f"{app.id}: runs already; `lab stop {app.id.strip('/')}` first")
+                raise Refusal(f"{app.id}: runs already; `lab stop {app.id.strip('/')}` first")
         planned = place(apps, running, agents, at)
         self._save([*running, *planned])
         self.publish()
@@ -112,7 +112,7 @@ class Tasks:
     def _stop_one(self, task: Task) -> None:
         machine = self.cluster.machine(task.agent)
         if not machine.is_running:
-            raise LabError(f"{task.id}: its agent {task.agent} is switched off")
+            raise Refusal(f"{task.id}: its agent {task.agent} is switched off")
         _runtime(task.app).stop(machine, task)
         self._forget(task)
 
@@ -187,7 +187,7 @@ def new_task(app: App, agent: str) -> Task:
 def place(apps: Sequence[App], running: Sequence[Task], agents: Mapping[str, str], at: str = "") -> list[Task]:
     """Where each instance goes: the agent that was asked for, or the one with the fewest tasks."""
     if not agents:
-        raise LabError("this lab has no agent to run containers on")
+        raise Refusal("this lab has no agent to run containers on")
     load = Counter(dict.fromkeys(agents, 0))
     load.update(task.agent for task in running)
     used = {(task.agent, port.host) for task in running for port in task.app.ports}
@@ -195,12 +195,12 @@ def place(apps: Sequence[App], running: Sequence[Task], agents: Mapping[str, str
     for app in apps:
         wanted = [name for name, address in agents.items() if not app.at or app.at in {name, address}]
         if not wanted:
-            raise LabError(f"{app.id}: constraints: no agent is {app.at}; there are: {', '.join(agents.values())}")
+            raise Refusal(f"{app.id}: constraints: no agent is {app.at}; there are: {', '.join(agents.values())}")
         taken: set[str] = set()
         for _ in range(app.instances):
             fit = [at] if at else [name for name in wanted if not (app.spread and name in taken)]
             if not fit:
-                raise LabError(f"{app.id}: UNIQUE asks for {app.instances} agents, and there are {len(wanted)}")
+                raise Refusal(f"{app.id}: UNIQUE asks for {app.instances} agents, and there are {len(wanted)}")
             agent = min(fit, key=lambda name: (load[name], name))
             task = new_task(app._replace(ports=_with_host_ports(app, agent, used)), agent)
             load[agent] += 1
@@ -215,7 +215,7 @@ def _with_host_ports(app: App, agent: str, used: set[tuple[str, int]]) -> tuple[
     for port in app.ports:
         host = port.host or next(each for each in range(_FIRST_PORT, _LAST_PORT) if (agent, each) not in used)
         if (agent, host) in used and port.host and not any(each.host == host for each in ports):
-            raise LabError(f"{app.id}: host port {host} of {agent} is taken by another application")
+            raise Refusal(f"{app.id}: host port {host} of {agent} is taken by another application")
         used.add((agent, host))
         ports.append(port._replace(host=host))
     return tuple(ports)

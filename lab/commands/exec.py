@@ -6,7 +6,7 @@ import signal
 
 from lab.cluster import Cluster
 from lab.commands import opened
-from lab.instance import LabError
+from lab.instance import Refusal
 from lab.tasks import Tasks
 
 _BIN = "/opt/mesosphere/bin"
@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     """Become the command; its exit status is this program's."""
     command = args.command_line[1:] if args.command_line[:1] == ["--"] else args.command_line
     if not command:
-        raise LabError("give a command to run, or use `lab shell`")
+        raise Refusal("give a command to run, or use `lab shell`")
     return become(opened(args), args.where, command)
 
 

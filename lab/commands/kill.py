@@ -4,7 +4,7 @@ import argparse
 
 from lab.commands import changing
 from lab.commands.logs import unit_name
-from lab.instance import LabError
+from lab.instance import Refusal
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
         machines = [cluster.machine(args.on)] if args.on else cluster.running()
         struck = [each for each in machines if each.run(["systemctl", "is-active", unit], check=False).status == 0]
         if not struck:
-            raise LabError(f"{unit}: runs on none of {', '.join(machine.name for machine in machines)}")
+            raise Refusal(f"{unit}: runs on none of {', '.join(machine.name for machine in machines)}")
         for machine in struck:
             machine.run(["systemctl", "kill", "--signal=KILL", unit])
     return 0

@@ -6,7 +6,7 @@ import re
 import signal
 
 from lab.commands import opened
-from lab.instance import LabError
+from lab.instance import Refusal
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     """Hand over to journalctl."""
     machine = opened(args).machine(args.node)
     if not machine.is_running:
-        raise LabError(f"{args.node}: is switched off\n{machine.console()}")
+        raise Refusal(f"{args.node}: is switched off\n{machine.console()}")
     words = ["journalctl", "--no-pager", "--quiet", "-n", str(args.lines)]
     words += ["-u", unit_name(args.unit)] if args.unit else []
     words += ["-f"] if args.follow else []
@@ -39,5 +39,5 @@ def unit_name(word: str) -> str:
     if word in known or word.startswith("dcos-"):
         return f"{known.get(word, word)}.service"
     if not re.fullmatch(r"[a-z-]+", word):
-        raise LabError(f"{word}: is no name of a unit")
+        raise Refusal(f"{word}: is no name of a unit")
     return f"dcos-calico-{word}.service"

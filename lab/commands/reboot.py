@@ -3,6 +3,7 @@
 import argparse
 
 from lab.commands import Progress, changing
+from lab.state import wait_until_connected
 from lab.tasks import Tasks
 
 
@@ -24,6 +25,7 @@ def run(args: argparse.Namespace) -> int:
             progress(f"restarting {name}")
             cluster.machine(name).reboot()
             cluster.wait_until_healthy([name])
+            wait_until_connected(cluster)
             if node.is_agent:
                 Tasks(cluster).recover(name)
     print(f"{', '.join(args.node)}: up again after {progress.seconds():.0f} s")

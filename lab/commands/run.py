@@ -8,7 +8,7 @@ from typing import Any
 
 from lab import marathon
 from lab.commands import Progress, add_format, changing, table
-from lab.marathon import App, AppError
+from lab.marathon import App
 from lab.tasks import Task, Tasks
 
 _STAND_IN = "runs in the lab's own root, which answers /id as id-server does: images cannot be pulled here"
@@ -26,11 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Start them all, or say what is wrong with a file before anything starts."""
-    try:
-        apps = [app for file in args.file for app in marathon.read(file)]
-    except AppError as error:
-        print(json.dumps({"status": "failed", "problem": str(error)}) if args.format == "json" else f"lab: {error}")
-        return 1
+    apps = [app for file in args.file for app in marathon.read(file)]
     progress = Progress()
     with changing(args) as cluster:
         progress(f"starting {', '.join(app.id for app in apps)}")

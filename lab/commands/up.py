@@ -10,9 +10,9 @@ import yaml
 
 from lab.cluster import Cluster
 from lab.commands import Progress, add_format
-from lab.instance import LabError
+from lab.instance import Refusal
 from lab.kernel import check_kernel
-from lab.plan import Counts, Node, make_plan
+from lab.plan import Counts, Node, Plan, make_plan
 from lab.state import wait_until_connected
 
 OWNER = "DCOS_CALICO_LAB_OWNER"
@@ -27,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="a config.yaml; default: a configuration of its own"
     )
+    parser.add_argument("--dry-run", action="store_true", help="only say which nodes there would be")
     add_format(parser)
     parser.epilog = "The lab stays until `lab down`.\n\nexample:\n  lab up --masters 3 --config config/calico.yaml"
 
@@ -43,16 +44,17 @@ def run(args: argparse.Namespace) -> int:
     counts = Counts(args.masters, args.agents, args.public_agents)
     plan = make_plan(read_config(args.config), counts, args.config.parent if args.config else Path())
     check_kernel(plan.values)
+    if args.dry_run:
+        print(json.dumps({"status": "planned", **_described(plan)}, indent=2) if args.format == "json" else _told(plan))
+        return 0
     cluster = Cluster.create(plan, args.name, int(os.environ.get(OWNER, "0")), say=progress)
     with cluster.alone():
         cluster.up(progress)
         wait_until_connected(cluster)
     if args.format == "json":
-        print(json.dumps({"status": "up", "seconds": round(progress.seconds(), 1), **_described(cluster)}, indent=2))
+        print(json.dumps({"status": "up", "seconds": round(progress.seconds(), 1), **_described(plan)}, indent=2))
     else:
-        for note in plan.notes:
-            print(f"note: {note}")
-        print(f"{args.name}: {', '.join(map(_shown, plan.nodes))}: up in {progress.seconds():.0f} s")
+        print(f"{_told(plan)}: up in {progress.seconds():.0f} s")
     return 0
 
 
@@ -60,8 +62,11 @@ def _shown(node: Node) -> str:
     return f"{node.name} ({node.address})"
 
 
-def _described(cluster: Cluster) -> dict[str, Any]:
-    plan = cluster.plan
+def _told(plan: Plan) -> str:
+    return "\n".join([*(f"note: {note}" for note in plan.notes), ", ".join(map(_shown, plan.nodes))])
+
+
+def _described(plan: Plan) -> dict[str, Any]:
     return {"nodes": [node._asdict() for node in plan.nodes], "bootstrap_url": plan.url, "notes": list(plan.notes)}
 
 
@@ -72,7 +77,7 @@ def read_config(path: Path | None) -> dict[str, Any] | None:
     try:
         found = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
-        raise LabError(f"{path}: is not YAML: {error}") from None
+        raise Refusal(f"{path}: is not YAML: {error}") from None
     if not isinstance(found, dict):
-        raise LabError(f"{path}: is no configuration: it has no `key: value` lines")
+        raise Refusal(f"{path}: is no configuration: it has no `key: value` lines")
     return found

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from lab.commands import Progress, changing
-from lab.instance import LabError
+from lab.instance import Refusal
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Upgrade every node, one after the other."""
     if bool(args.bundle) == bool(args.set):
-        raise LabError("name a BUNDLE, or changes of the configuration with --set KEY=VALUE, and not both")
+        raise Refusal("name a BUNDLE, or changes of the configuration with --set KEY=VALUE, and not both")
     changes = dict(map(_change, args.set))
     progress = Progress()
     with changing(args) as cluster:
@@ -37,5 +37,5 @@ def run(args: argparse.Namespace) -> int:
 def _change(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals:
-        raise LabError(f"--set {text}: has the form KEY=VALUE")
+        raise Refusal(f"--set {text}: has the form KEY=VALUE")
     return key, yaml.safe_load(value)
