@@ -21,7 +21,7 @@ _PORT = 8000
 
 
 class Counts(NamedTuple):
-    """How many nodes of each role were asked for; None: as many as the configuration lists, or a few where it lists none."""
+    """How many nodes of each role were asked for; None: as many as the configuration lists, or the default's."""
 
     masters: int | None = None
     agents: int | None = None

@@ -115,12 +115,9 @@ def _unconnected(cluster: Cluster) -> list[str]:
     states = [state for state in read_nodes(cluster) if state.is_on]
     problems = [f"{state.node.name}: {', '.join(state.units.other)}" for state in states if state.units.other]
     others = len(cluster.plan.nodes) - 1
-    tunnels = [
-        state
-        for state in states
-        if _FELIX in state.units.active and not has_peers(state.tunnel, others, len(states) - 1)
-    ]
-    return problems + [f"{state.node.name}: {state.tunnel or 'no tunnel'}" for state in tunnels]
+    with_felix = [state for state in states if _FELIX in state.units.active]
+    alone = [state for state in with_felix if not has_peers(state.tunnel, others, len(states) - 1)]
+    return problems + [f"{state.node.name}: {state.tunnel or 'no tunnel'}" for state in alone]
 
 
 def has_peers(tunnel: str, others: int, running: int) -> bool:

@@ -50,6 +50,12 @@ def test_more_nodes_than_listed_get_free_addresses_and_enter_the_lists() -> None
     assert plan.values["agent_list"] == ["192.0.2.21"]
 
 
+def test_a_configuration_without_agents_gets_two() -> None:
+    plan = make_plan({**GIVEN, "agent_list": []}, Counts())
+    assert list(addresses(plan)) == ["master1", "agent1", "agent2"]
+    assert list(addresses(make_plan(GIVEN, Counts(agents=0)))) == ["master1"]
+
+
 def test_a_bootstrap_elsewhere_is_replaced_and_said_so() -> None:
     plan = make_plan({**GIVEN, "bootstrap_url": "https://bootstrap.example/x"}, Counts())
     assert plan.url == "http://192.0.2.254:8000"
