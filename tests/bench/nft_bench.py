@@ -1,11 +1,14 @@
 """felix' packet filter in a namespace of its own: what one change costs, beside what the kernel alone takes for it.
 
-The reference of each figure is the same transaction's way from send to answer, in the same run.
+The reference of each figure is the way of the same transactions from send to answer, in the same run. For the packet
+path it is the same path without a table, in turns.
 """
 
 import os
+import socket
 import statistics
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,8 +33,17 @@ from calico.felix.desired import (
 from calico.netlink.message import Message
 from calico.netlink.namespaces import netlink_in, open_namespace
 from calico.netlink.socket import NETLINK_NETFILTER, Netlink
+from tests.integration.nft.topology import ADDRESSES, Topology, topology
 
 _SETS, _MEMBERS, _RULES = 100, 100, 10
+_LISTS, _SECONDS, _PINGS = (0, 100, 1000), 0.3, 500
+
+
+# As any host with Docker has it.
+_TRACKING = """table ip reference {
+chain n { type nat hook postrouting priority 100; }
+chain f { type filter hook forward priority 0; ct state established accept; }
+}"""
 
 
 class Size(NamedTuple):
@@ -56,7 +68,7 @@ _SIZES = (
 
 
 class _Timed:
-    """A netlink socket that remembers how long the kernel took for each transaction."""
+    """A netlink socket that adds up how long the kernel took for transactions."""
 
     def __init__(self, netlink: Netlink) -> None:
         self._netlink = netlink
@@ -71,7 +83,7 @@ class _Timed:
         try:
             return self._netlink.exchange(datagram, first, last, is_final)
         finally:
-            self.seconds = time.perf_counter() - start
+            self.seconds += time.perf_counter() - start
 
 
 def bench(rounds: int) -> list[str]:
@@ -80,7 +92,91 @@ def bench(rounds: int) -> list[str]:
     for size in _SIZES:
         with _namespace() as netlink:
             lines += _measure(size, netlink, max(rounds, 7) * 5)
-    return lines
+    with topology() as network:
+        return [*lines, *_packet_path(network, rounds)]
+
+
+def _packet_path(network: Topology, rounds: int) -> list[str]:
+    """A stream and a ping-pong from one workload to the other: without a table, with connection tracking, with felix."""
+    ways: dict[str, Callable[[], object]] = {
+        "without a table": lambda: None,
+        "with connection tracking alone": lambda: network.nft(_TRACKING),
+        **{
+            f"with {count} policies": lambda count=count: Tables(network.netlink, NftSettings()).apply(_listed(count))
+            for count in _LISTS
+        },
+    }
+    samples: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            network.nft("flush", "ruleset")
+            way()
+            samples[name].append((_throughput(network), _latency(network)))
+    medians = {
+        name: [statistics.median(column) for column in zip(*some, strict=True)] for name, some in samples.items()
+    }
+    speed, delay = medians["without a table"]
+    return [
+        f"packet path {name}: {one / 1e9:.2f} GB/s ({one / speed:.2f}), {other * 1e6:.1f} us ({other / delay:.2f})"
+        for name, (one, other) in medians.items()
+    ]
+
+
+def _listed(count: int) -> Changes:
+    names = tuple(PolicyId(_policy(number)) for number in range(count))
+    rules = {name: Policy((Rule("allow", protocol=132),), (Rule("allow", protocol=132),)) for name in names[:-1]}
+    rules |= {name: Policy((Rule("allow"),), (Rule("allow"),)) for name in names[-1:]}
+    lists = PolicyList(names, names)
+    workloads = {
+        WorkloadId("o", "w", number): Workload(
+            f"cali{number}", "", (f"10.65.0.{number}",), (), (), True, ("open",), lists
+        )
+        for number in ("1", "2")
+    }
+    return Changes(policies=rules, profiles={"open": Profile((Rule("allow"),), (Rule("allow"),))}, workloads=workloads)
+
+
+def _throughput(network: Topology) -> float:
+    """Bytes a second that one connection carries."""
+    with (
+        network.places["two"].socket(socket.SOCK_STREAM) as server,
+        network.places["one"].socket(socket.SOCK_STREAM) as client,
+    ):
+        server.bind(("0.0.0.0", 0))
+        server.listen()
+        client.connect((ADDRESSES["two"][0], server.getsockname()[1]))
+        connection, _ = server.accept()
+        sender = threading.Thread(target=_send, args=(client,))
+        start, received, buffer = time.perf_counter(), 0, bytearray(1 << 20)
+        sender.start()
+        while count := connection.recv_into(buffer):
+            received += count
+        connection.close()
+        sender.join()
+        return received / (time.perf_counter() - start)
+
+
+def _send(client: socket.socket) -> None:
+    block, until = bytes(1 << 20), time.perf_counter() + _SECONDS
+    while time.perf_counter() < until:
+        client.sendall(block)
+    client.shutdown(socket.SHUT_WR)
+
+
+def _latency(network: Topology) -> float:
+    """Seconds that a datagram takes there and back."""
+    with network.places["two"].socket(socket.SOCK_DGRAM) as one, network.places["one"].socket(socket.SOCK_DGRAM) as two:
+        one.bind(("0.0.0.0", 0))
+        two.connect((ADDRESSES["two"][0], one.getsockname()[1]))
+        times = []
+        for _ in range(_PINGS):
+            start = time.perf_counter()
+            two.send(b"ping")
+            _, source = one.recvfrom(10)
+            one.sendto(b"pong", source)
+            two.recv(10)
+            times.append(time.perf_counter() - start)
+        return statistics.median(times)
 
 
 @contextmanager
@@ -124,6 +220,7 @@ def _repeat(tables: Tables, timed: _Timed, change: Callable[[], Changes], rounds
     whole, kernel = [], []
     for _ in range(rounds):
         changes = change()
+        timed.seconds = 0.0
         start = time.perf_counter()
         tables.apply(changes)
         whole.append(time.perf_counter() - start)
