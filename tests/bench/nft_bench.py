@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 from calico.felix.dataplane.nft.settings import NftSettings
@@ -97,14 +98,11 @@ def bench(rounds: int) -> list[str]:
 
 
 def _packet_path(network: Topology, rounds: int) -> list[str]:
-    """A stream and a ping-pong from one workload to the other: without a table, with connection tracking, with felix."""
+    """A stream and a ping-pong between workloads: without a table, with connection tracking, with felix."""
     ways: dict[str, Callable[[], object]] = {
         "without a table": lambda: None,
         "with connection tracking alone": lambda: network.nft(_TRACKING),
-        **{
-            f"with {count} policies": lambda count=count: Tables(network.netlink, NftSettings()).apply(_listed(count))
-            for count in _LISTS
-        },
+        **{f"with {count} policies": partial(_apply, network, count) for count in _LISTS},
     }
     samples: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(rounds):
@@ -120,6 +118,10 @@ def _packet_path(network: Topology, rounds: int) -> list[str]:
         f"packet path {name}: {one / 1e9:.2f} GB/s ({one / speed:.2f}), {other * 1e6:.1f} us ({other / delay:.2f})"
         for name, (one, other) in medians.items()
     ]
+
+
+def _apply(network: Topology, count: int) -> None:
+    Tables(network.netlink, NftSettings()).apply(_listed(count))
 
 
 def _listed(count: int) -> Changes:

@@ -9,6 +9,7 @@ from calico.felix.dataplane.nft.names import (
     ALL_HOSTS,
     ALL_POOLS,
     ALL_VTEPS,
+    DOWN_GROUP,
     ENDPOINTS,
     FLOATING,
     FROM_ADDRESSLESS,
@@ -33,9 +34,9 @@ from calico.felix.dataplane.nft.words import (
     has_mark,
     in_set,
     interface,
-    is_mapped,
     joined,
     lacks_marks,
+    mapped,
     networks,
     protocol,
     protocols,
@@ -50,6 +51,7 @@ from calico.netlink.nftables.expressions import (
     FIB_RESULT_TYPE,
     FIB_SOURCE,
     META_IIFNAME,
+    META_OIFNAME,
     RTN_LOCAL,
     TRANSPORT_HEADER,
     compare,
@@ -107,8 +109,13 @@ class Static:
         return {
             **dict(drop_chains()),
             **failsafe_chains(settings),
-            FROM_WORKLOAD: _chain(*self._encapsulated(), dispatch(ENDPOINTS, FROM_GROUPS), (goto(unknown_in),)),
-            TO_WORKLOAD: _chain(dispatch(ENDPOINTS, TO_GROUPS, out=True), (goto(unknown_out),)),
+            FROM_WORKLOAD: _chain(
+                *self._encapsulated(),
+                self._established_from(),
+                dispatch(ENDPOINTS, FROM_GROUPS),
+                (goto(unknown_in),),
+            ),
+            TO_WORKLOAD: _chain(self._established_to(), dispatch(ENDPOINTS, TO_GROUPS, out=True), (goto(unknown_out),)),
             FROM_ADDRESSLESS: _chain(*self._addressless("in")),
             TO_ADDRESSLESS: _chain(*self._addressless("out")),
             WORKLOAD_SOURCE: _chain(*self._source()),
@@ -159,20 +166,35 @@ class Static:
         ]
 
     def _source(self) -> list[Parts]:
-        """A workload sends as itself only; for IPv6 also what finds neighbours on its link."""
+        """A workload that is known and up sends as itself only; for IPv6 also what finds neighbours on its link.
+
+        Nothing else gets beyond this chain, so that the filter need not ask again whose an established flow is.
+        """
         family = self._family
-        known = joined(
-            (meta(META_IIFNAME), address_at(family, slot(4)), lookup(SOURCES)),
-            back,
-        )
-        spoofed = joined(is_mapped(ENDPOINTS), (goto(Drop(Cause.SPOOFED, "in").chain),))
+        known = joined((meta(META_IIFNAME), address_at(family, slot(4)), lookup(SOURCES)), back)
+        is_up = mapped(ENDPOINTS, "!=", DOWN_GROUP)
         local: list[Parts] = []
         if family.version == 6:
             local = [
-                joined(networks(family, ["fe80::/10"], source=True), back),
-                joined(networks(family, ["::/128"], source=True), protocol(_ICMPV6), back),
+                joined(networks(family, ["fe80::/10"], source=True), is_up, back),
+                joined(networks(family, ["::/128"], source=True), protocol(_ICMPV6), is_up, back),
             ]
-        return [known, *local, spoofed, (goto(Drop(Cause.UNKNOWN_INTERFACE, "in").chain),)]
+        return [
+            known,
+            *local,
+            joined(is_up, (goto(Drop(Cause.SPOOFED, "in").chain),)),
+            joined(mapped(ENDPOINTS, "==", DOWN_GROUP), (goto(Drop(Cause.ADMIN_DOWN, "in").chain),)),
+            (goto(Drop(Cause.UNKNOWN_INTERFACE, "in").chain),),
+        ]
+
+    def _established_from(self) -> Parts:
+        """What `_source` let through comes from a workload that is known and up."""
+        return joined(ct_state(CT_ESTABLISHED | CT_RELATED), accept)
+
+    def _established_to(self) -> Parts:
+        """An address of a workload that is known and up, behind its own interface."""
+        to = (meta(META_OIFNAME), address_at(self._family, slot(4), source=False), lookup(SOURCES))
+        return joined(ct_state(CT_ESTABLISHED | CT_RELATED), to, accept)
 
     def _to_host(self) -> list[Parts]:
         last: dict[str, Parts] = {
@@ -188,7 +210,7 @@ class Static:
         return [*discovery, (jump(FROM_WORKLOAD),), last[self._settings.endpoint_to_host]]
 
     def _raw_prerouting(self, hosts: frozenset[str]) -> list[Parts]:
-        rules = [self._cleared(), *self._from_workloads(goto(WORKLOAD_SOURCE))]
+        rules = [*([self._cleared()] if hosts else []), *self._from_workloads(goto(WORKLOAD_SOURCE))]
         if RAW_FROM_HOST in hosts:
             rules += [(jump(RAW_FROM_HOST),), self._accepted()]
         return rules
@@ -211,14 +233,14 @@ class Static:
 
     def _forward(self, hosts: frozenset[str]) -> list[Parts]:
         settings = self._settings
-        rules: list[Parts] = [set_mark(0, settings.passed)]
+        rules: list[Parts] = []
         if FROM_HOST_FORWARD in hosts:
             rules.append(joined(lacks_marks(settings.accepted), (jump(FROM_HOST_FORWARD),)))
         rules += self._from_workloads(jump(FROM_WORKLOAD))
         rules += self._from_workloads(jump(TO_WORKLOAD), out=True)
         if TO_HOST_FORWARD in hosts:
             rules.append((jump(TO_HOST_FORWARD),))
-        return [*rules, self._accepted()]
+        return rules
 
     def _output(self, hosts: frozenset[str]) -> list[Parts]:
         rules = [self._accepted(), *self._to_local_workloads(), *self._tunnels_out()]

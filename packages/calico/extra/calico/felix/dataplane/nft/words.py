@@ -18,6 +18,7 @@ from calico.netlink.nftables.expressions import (
     RETURN,
     TRANSPORT_HEADER,
     VERDICT_REGISTER,
+    Comparison,
     between,
     bitwise,
     compare,
@@ -171,9 +172,9 @@ def dispatch(endpoints: str, verdicts: str, *, out: bool = False) -> Parts:
     return *_mapped(endpoints, out=out), lookup(verdicts, into=VERDICT_REGISTER)
 
 
-def is_mapped(endpoints: str) -> Parts:
-    """The interface that the packet came in by is in a map. No value there is zero."""
-    return *_mapped(endpoints, out=False), compare("!=", bytes(4))
+def mapped(endpoints: str, operator: Comparison, number: int) -> Parts:
+    """The interface that the packet came in by is in a map, with a value that compares so with `number`."""
+    return *_mapped(endpoints, out=False), compare(operator, struct.pack("=I", number))
 
 
 def _mapped(endpoints: str, *, out: bool) -> Parts:

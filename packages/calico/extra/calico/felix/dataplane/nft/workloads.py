@@ -164,7 +164,7 @@ class Workloads:
     def _elements(self, interface: str, workload: Workload) -> Iterator[tuple[str, Element]]:
         key = interface_key(interface)
         yield ENDPOINTS, Element(key, _group_key(self._number_of(workload)))
-        for address in self._addresses(workload):
+        for address in self._addresses(workload) if workload.active else ():
             yield SOURCES, Element(key + self._family.pack(address))
 
     def _group_of(self, workload: Workload) -> Group | None:
