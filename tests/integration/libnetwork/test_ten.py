@@ -8,7 +8,6 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -44,8 +43,8 @@ def test_one_network_on_ten_agents(world: World, agents: list[Agent]) -> None:
         for agent in agents:
             agent.spawn_plugin()  # all at once, and nothing is there
         if _SOAK:
-            with ThreadPoolExecutor(4) as pool:
-                list(pool.map(lambda agent: agent.engine.start(), agents))
+            for agent in agents:
+                agent.engine.start(wait=False)
         # Pool, profile and nodes come while they look for them.
         world.add_default()
         for agent in agents:
