@@ -272,6 +272,10 @@ def test_cleanup_takes_away_what_felix_made_and_nothing_else(cluster: FelixClust
     assert done.stdout.replace("removed", "would remove") == planned.stdout
     assert dumps(host) == before
     assert host.run("--cleanup").stdout == ""
+    host.space.ip("route", "add", "10.78.0.0/26", "via", "10.99.0.2", "proto", "bird")
+    assert host.run("--cleanup").stdout == ""
+    assert host.run("--cleanup", "--bird-routes").stdout == "removed BIRD's route 10.78.0.0/26\n"
+    assert dumps(host) == before
     host.space.ip("route", "del", "10.77.0.0/24")
     run(*host.space.command("nft", "delete", "table", "ip", "mine"))
 

@@ -23,12 +23,26 @@ _INET6 = 10
 _IPIP_MTU = 1480
 
 
-def cleanup(directory: Path, prefixes: tuple[str, ...] = ("cali",), protocol: int = 3, *, dry_run: bool) -> list[str]:
-    """Remove everything; what it was, a line each. Raises OSError for what cannot be removed."""
+def cleanup(
+    directory: Path,
+    prefixes: tuple[str, ...] = ("cali",),
+    protocol: int = 3,
+    *,
+    dry_run: bool,
+    bird_routes: bool = False,
+) -> list[str]:
+    """Remove everything; what it was, a line each. Raises OSError for what cannot be removed.
+
+    `bird_routes`: those of BIRD go, too. It leaves them in the kernel when it ends. Nothing tells ours from those of
+    another BIRD, so that only the removal of the package, where ours has run, asks for it.
+    """
     monitor, netlink = InterfaceMonitor(), Netlink()
     try:
         monitor.resync()
-        steps = [*_routes(netlink, monitor.interfaces, prefixes, protocol), *_devices(monitor.interfaces)]
+        steps = list(_routes(netlink, monitor.interfaces, prefixes, protocol))
+        if bird_routes:
+            steps += _bird_routes(netlink)
+        steps += _devices(monitor.interfaces)
         if not dry_run:
             for step in steps:
                 _carry_out(netlink, step)
@@ -70,6 +84,13 @@ def _routes(netlink: Netlink, interfaces: Interfaces, prefixes: tuple[str, ...],
             if _is_ours(one, name, prefixes, protocol):
                 where = f" on {name}" if name else ""
                 yield Step(route.delete_route_request(one), f"the route {one.network}{where}")
+
+
+def _bird_routes(netlink: Netlink) -> Iterator[Step]:
+    for family in (2, _INET6):
+        for one in route.list_routes(netlink, family):
+            if one.protocol == route.RTPROT_BIRD:
+                yield Step(route.delete_route_request(one), f"BIRD's route {one.network}")
 
 
 def _is_ours(one: Route, name: str, prefixes: tuple[str, ...], protocol: int) -> bool:

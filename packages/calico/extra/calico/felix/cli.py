@@ -64,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--check", action="store_true", help="print what in the kernel differs from what is desired")
     what.add_argument("--cleanup", action="store_true", help="remove what felix made in the kernel, and nothing else")
+    parser.add_argument(
+        "--bird-routes", action="store_true", help="with --cleanup: BIRD's routes (protocol 12) as well"
+    )
     parser.add_argument("--dry-run", action="store_true", help="with --cleanup: print what would be removed")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="of --check and --cleanup")
     return parser
@@ -134,7 +137,7 @@ def _cleanup(options: argparse.Namespace, directory: Path) -> int:
 
     settings = Configuration(local_sources(os.environ, options.config_file)).resolve().settings
     prefixes, protocol = settings.interface_prefixes, settings.device_route_protocol
-    removed = cleanup(directory, prefixes, protocol, dry_run=options.dry_run)
+    removed = cleanup(directory, prefixes, protocol, dry_run=options.dry_run, bird_routes=options.bird_routes)
     if options.format == "json":
         print(json.dumps({"removed": removed}, indent=2))
     else:
