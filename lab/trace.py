@@ -1,6 +1,7 @@
 """Why a packet passes or does not: `calicoctl policy trace`, asked on the destination's node, in words."""
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -8,6 +9,8 @@ from lab.cluster import Cluster
 from lab.instance import LabError
 from lab.state import CALICOCTL
 from lab.tasks import Task
+
+_FELIX_SECONDS = 30.0
 
 
 class Trace(NamedTuple):
@@ -22,9 +25,13 @@ def trace(cluster: Cluster, source: Task, destination: Task, port: int, protocol
     """The way from one task to another, with what the destination's felix has dropped so far."""
     machine = cluster.machine(destination.agent)
     words = [CALICOCTL, "policy", "trace", source.address, destination.address, "--protocol", protocol]
-    done = machine.run([*words, "--port", str(port), "--live", "-o", "json"], check=False)
-    if done.status:
-        raise LabError(f"{machine.name}: calicoctl policy trace: {(done.stderr or done.stdout).strip()}")
+    words += ["--port", str(port), "--live", "-o", "json"]
+    deadline = time.monotonic() + _FELIX_SECONDS
+    while (done := machine.run(words, check=False)).status:
+        # felix starts again when its configuration changes, as that of a new cluster does.
+        if time.monotonic() > deadline:
+            raise LabError(f"{machine.name}: calicoctl policy trace: {(done.stderr or done.stdout).strip()}")
+        time.sleep(0.5)
     return parse(done.stdout)
 
 
