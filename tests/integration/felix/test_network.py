@@ -195,6 +195,27 @@ def test_an_interface_that_comes_later_and_comes_again(host: Node) -> None:
         host.apply()
 
 
+def test_an_interface_that_leaves_a_bridge_is_still_there(host: Node) -> None:
+    host.space.batch(["link add br0 type bridge", "link set eth0 master br0"])
+    host.apply(STATE)
+    before = host.network.host_interfaces()["eth0"]
+    assert "10.9.0.1" in before
+    for line in ("link set eth0 nomaster", "link set eth0 master br0", "link set eth0 nomaster"):
+        host.space.ip(*line.split())
+        assert host.apply().states == ()
+        assert host.network.host_interfaces()["eth0"] == before
+        assert host.network.monitor.interfaces["eth0"].link.kind == "veth"
+    assert host.routes() == RIGHT
+
+
+def test_routes_that_the_kernel_dropped_with_the_last_address_come_back_at_once(host: Node) -> None:
+    host.apply(STATE)
+    host.space.batch(["addr del 10.9.0.1/24 dev eth0", "addr add 10.9.0.1/24 dev eth0"])
+    assert RIGHT[2] not in host.routes()
+    host.apply()
+    assert host.routes() == RIGHT
+
+
 def test_unknown_routes_of_a_fresh_interface_have_ten_seconds(host: Node) -> None:
     host.space.ip("route", "add", "10.0.0.9", "dev", "cali2")
     host.apply(STATE)

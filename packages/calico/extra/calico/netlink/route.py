@@ -212,6 +212,11 @@ def read_link(message: Message) -> Link:
     )
 
 
+def is_bridge_port(message: Message) -> bool:
+    """Whether an RTM_NEWLINK or RTM_DELLINK is about an interface as the port of a bridge, and not about itself."""
+    return message.payload[0] == _BRIDGE
+
+
 def read_vxlan(link: Link) -> Vxlan:
     """The VXLAN part of a link of that kind."""
     data = attribute_map(link.data)

@@ -77,7 +77,10 @@ class InterfaceMonitor:
         return self._events.fileno()
 
     def take_flapped(self) -> frozenset[int]:
-        """Numbers of the interfaces that were off, gone or new since the last call: the kernel dropped their routes."""
+        """Numbers of the interfaces that were off, gone, new or without any IPv4 address any more since the last call.
+
+        The kernel dropped their routes.
+        """
         flapped, self._flapped = frozenset(self._flapped), set()
         return flapped
 
@@ -121,8 +124,13 @@ class InterfaceMonitor:
         return frozenset(changed)
 
     def _take(self, message: Message) -> set[str]:
-        """Work one notification in; the names of the interfaces that it changes."""
+        """Work one notification in; the names of the interfaces that it changes.
+
+        A bridge speaks of its ports as links, too: the end of a port is not the end of its interface.
+        """
         if message.kind in (route.RTM_NEWLINK, route.RTM_DELLINK):
+            if route.is_bridge_port(message):
+                return set()
             return self._take_link(_plain(route.read_link(message)), message.kind == route.RTM_NEWLINK)
         if message.kind in (route.RTM_NEWADDR, route.RTM_DELADDR):
             return self._take_address(route.read_address(message), message.kind == route.RTM_NEWADDR)
@@ -151,6 +159,8 @@ class InterfaceMonitor:
         link = self._links.get(address.ifindex)
         if link is None or found == known:
             return set()
+        if _has_ipv4(known) and not _has_ipv4(found):  # net/ipv4/fib_frontend.c: fib_disable_ip
+            self._flapped.add(address.ifindex)
         self._addresses[address.ifindex] = found
         self.interfaces[link.name] = self._interface(link)
         return {link.name}
@@ -162,6 +172,10 @@ class InterfaceMonitor:
 
     def _interface(self, link: Link) -> Interface:
         return Interface(link, self._addresses.get(link.ifindex, frozenset()))
+
+
+def _has_ipv4(addresses: Iterable[InterfaceAddress]) -> bool:
+    return any(one.address.version == 4 for one in addresses)
 
 
 def _has_other_mac(before: Link | None, link: Link) -> bool:
