@@ -214,6 +214,16 @@ def test_refusals_end_in_a_replacement(
     assert network.udp("two", "one", 4000)
 
 
+def test_a_table_under_our_name_that_is_something_else_is_replaced(network: Topology) -> None:
+    network.nft("table ip calico {\nset endpoints { type mark; }\nchain c { accept; }\n}")
+    tables = start(network, state(()))
+    assert tables.metrics()["replacements"] == 1
+    assert "calico-guard" not in network.nft("list", "tables")
+    assert not network.udp("one", "two", 4000)
+    assert network.udp("two", "one", 4000)
+    assert tables.check() == []
+
+
 def test_refusals_without_end_are_an_error_and_the_wish_is_kept(
     network: Topology, monkeypatch: pytest.MonkeyPatch
 ) -> None:
