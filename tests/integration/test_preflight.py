@@ -98,7 +98,7 @@ class Node:
         command = ["unshare", "--mount", "--net", "--propagation", "private", "bash", "-c", "\n".join(lines), "run"]
         command += [str(self.script), *arguments]
         done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=240, check=False
         )
         return Done(done.returncode, done.stdout, d)
 
