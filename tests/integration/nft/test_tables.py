@@ -291,6 +291,20 @@ def test_drops_are_counted_by_endpoint_direction_and_cause(network: Topology) ->
     assert all(one.octets > 0 for one in tables.drops())
 
 
+def test_admin_down_ends_established_flows(network: Topology) -> None:
+    tables = start(network, state())
+
+    def passes() -> list[bool]:
+        there = network.udp("far", "two", 4000, source_port=4444)
+        return [there, network.udp("two", "far", 4444, source_port=4000)]
+
+    assert passes() == [True, True]
+    tables.apply(between(state(), state(active=False)))
+    assert passes() == [False, False]
+    tables.apply(between(state(active=False), state()))
+    assert passes() == [True, True]
+
+
 def test_a_spoofed_source_is_dropped(network: Topology) -> None:
     start(network, state())
     assert not network.udp("one", "two", 4000, source=SPOOFED)
