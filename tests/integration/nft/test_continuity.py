@@ -122,7 +122,7 @@ def test_while_everything_changes(network: Topology) -> None:
 
 def test_while_a_set_becomes_an_interval_set(network: Topology) -> None:
     with_many = IpSet(
-        "net", frozenset({"192.0.2.2", *(f"10.9.{one}.{two}" for one in range(20) for two in range(100))})
+        "net", frozenset({"192.0.2.2", *(f"10.9.{one}.{two}" for one in range(200) for two in range(100))})
     )
     for _ in range(3):
         tables = Tables(network.netlink, SETTINGS)
