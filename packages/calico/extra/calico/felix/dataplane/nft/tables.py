@@ -68,10 +68,11 @@ class _FamilyTable:
 class Tables:
     """Our tables in the kernel of the socket's network namespace.
 
-    **Safety.** Every change is one transaction over both families, so that packets meet the old rules or the new ones.
-    A transaction that is refused leaves the old ones. Nothing is ever flushed in one step and filled in the next, and
+    **Safety.** What packets meet changes in one transaction over both families, so that they meet the old rules or the
+    new ones; what these refer to is in the kernel before, and what those referred to goes behind (`content.Plan`). A
+    transaction that is refused leaves the old rules. Nothing is ever flushed in one step and filled in the next, and
     nothing is taken down when the process ends. An interface with one of our prefixes is dropped unless an element
-    names it, and elements are in the transaction that brings the chains they lead to.
+    names it, and that element comes when the chains it leads to are there.
 
     **What is known.** The books of the families hold what is desired. As long as nobody else writes to our tables they
     are also what is in the kernel, and a change costs its own difference only. `_in_doubt` says that this is not so: at
@@ -79,8 +80,8 @@ class Tables:
     transaction carries the ruleset's generation, so that nobody writes in between.
 
     **Retries.** A refused difference is followed by a reading, a second one, and a transaction that deletes our tables
-    and makes them anew. When that fails too, `DataplaneError` is raised; the next call begins by reading. The books
-    keep the wish, whatever happened.
+    and makes them anew, with the guard's beside them until all is there. When that fails too, `DataplaneError` is
+    raised; the next call begins by reading. The books keep the wish, whatever happened.
     """
 
     def __init__(self, netlink: Netlink, settings: NftSettings) -> None:
