@@ -1,6 +1,7 @@
 """The syncer: listings and watches of many kinds as one stream."""
 
 import itertools
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,8 @@ A, B = "/calico/a/", "/calico/b/"
 def decode(_key: str, raw: bytes, _revision: int) -> str:
     if raw == b"broken":
         raise ValueError("not what it should be")
+    if raw.startswith(b"[["):
+        json.loads(raw)
     return raw.decode()
 
 
@@ -168,12 +171,13 @@ def test_pauses_grow_while_watching_is_refused(store: FaultyStore, monkeypatch: 
 def test_a_broken_value_counts_as_absent(store: FaultyStore, caplog: pytest.LogCaptureFixture) -> None:
     put(store, A + "good then bad", b"1")
     put(store, A + "bad", b"broken")
+    put(store, A + "deep", b"[" * 100_000)
     reader = Reader(store)
     assert keys(reader.read()) == [(A + "good then bad", "1")]
     revision = put(store, A + "good then bad", b"broken")
     assert reader.read() == [Update(A + "good then bad", None, revision)]
-    assert reader.syncer.undecodable == 2
-    assert set(reader.syncer.broken_keys) == {A + "bad", A + "good then bad"}
+    assert reader.syncer.undecodable == 3
+    assert set(reader.syncer.broken_keys) == {A + "bad", A + "deep", A + "good then bad"}
     assert f"{A}bad: revision 3 cannot be read and counts as absent: not what it should be" in caplog.text
 
 

@@ -91,6 +91,7 @@ BAD = [
     ("FailsafeInboundHostPorts", "tcp:99999", "not 0 to 65535"),
     ("InterfacePrefix", "a b", "not an interface name"),
     ("InterfacePrefix", "none", "may not be none"),
+    ("InterfacePrefix", " , ", "names no interface"),
     ("InterfaceExclude", "/(/", "not a regular expression"),
     ("InterfaceExclude", "//", "an empty pattern"),
     ("IptablesMarkMask", "0x1", "fewer than the 2 bits"),

@@ -4,15 +4,19 @@ import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from calico.daemon.notify import Notifier
 from calico.datastore.memory import MemoryStore
 from calico.datastore.store import listing, put
 from calico.datastore.syncer import InSync, Syncer, Update
+from calico.felix.calc.graph import Graph
 from calico.felix.config.sources import decode_cluster_information, decode_felix_configuration
 from calico.felix.configuration import Configuration, local_sources
+from calico.felix.daemon import Context, Daemon
 from calico.felix.desired import HostEndpoint, PolicyList, Workload, WorkloadId
 from calico.felix.endpoints import host_endpoint_statuses, workload_statuses
 from calico.felix.feed import Feed
@@ -248,3 +252,21 @@ def test_what_somebody_removed_is_put_back_after_a_while() -> None:
 
 def test_regions_have_keys_of_their_own() -> None:
     assert workload_key(SETTINGS._replace(region="one"), ONE).startswith("/calico/felix/v2/region-one/host/here/")
+
+
+# -- figures -------------------------------------------------------------------------------------------------------
+
+
+def test_the_figures_are_shown_while_there_is_no_table_to_count_drops_in(tmp_path: Path) -> None:
+    def drops() -> list[Any]:
+        raise FileNotFoundError("table ip calico")
+
+    store = MemoryStore()
+    daemon = Daemon(Configuration((), "here"), Context(tmp_path, store, store, Notifier("")))
+    dataplane = SimpleNamespace(
+        problems=("the kernel says no",), network=SimpleNamespace(monitor=SimpleNamespace(lost=0))
+    )
+    tables = SimpleNamespace(metrics=lambda: {"chains": 3}, drops=drops)
+    daemon._running = cast(Any, SimpleNamespace(graph=Graph("here"), dataplane=dataplane, tables=tables))
+    daemon._read_kernel_figures()
+    assert daemon._figures.problems.get() == 1

@@ -263,6 +263,9 @@ def test_a_workload_that_the_kernel_could_not_hold_is_left_out_and_named(bad: Wo
     assert rendering.problems == {}
 
 
+MANY = tuple(f"n:{number}" for number in range(40))
+
+
 @pytest.mark.parametrize(
     ("state", "said"),
     [
@@ -274,6 +277,13 @@ def test_a_workload_that_the_kernel_could_not_hold_is_left_out_and_named(bad: Wo
         ),
         (
             ONE._replace(policies={PolicyId("default.p"): Policy((rule(source=Side(nets=("10.0.0.0/40",))),), ())}),
+            "policy default.p: cannot be rendered, so it denies everything",
+        ),
+        (
+            ONE._replace(
+                sets={name: IpSet("port", frozenset()) for name in MANY},
+                policies={PolicyId("default.p"): Policy((rule(source=Side(not_port_sets=MANY)),), ())},
+            ),
             "policy default.p: cannot be rendered, so it denies everything",
         ),
     ],

@@ -7,6 +7,7 @@ from calico.felix.dataplane.dataplane import Dataplane, Intervals, Outcome
 from calico.felix.dataplane.network import Network, Report
 from calico.felix.dataplane.nft.tables import DataplaneError
 from calico.felix.desired import Changes, Pool
+from calico.netlink.socket import TimeoutExpiredError
 
 ONE = Changes(pools={"10.0.0.0/16": Pool("none", False, False)})
 ETH0 = {"eth0": frozenset({"10.9.0.1"})}
@@ -23,7 +24,7 @@ class World:
         self.now, self.calls = 100.0, list[str]()
         self.failing, self.refused = False, tuple[str, ...]()
         self.interfaces: dict[str, frozenset[str]] = dict(ETH0)
-        self.is_changed = False
+        self.is_changed = self.is_stuck = False
         self.next_due = 0.0
         self.obstacles: list[str] = []
         self.dataplane = Dataplane(
@@ -80,6 +81,8 @@ class _Network:
         pass
 
     def refresh_interfaces(self) -> frozenset[str]:
+        if self._world.is_stuck:
+            raise TimeoutExpiredError(10.0)
         changed, self._world.is_changed = self._world.is_changed, False
         return frozenset({"eth0"}) if changed else frozenset()
 
@@ -184,6 +187,19 @@ def test_a_network_that_is_refused_is_tried_again() -> None:
     world.now += 0.11
     world.refused = ()
     assert world.turn()[1] == ["network"]
+    assert world.dataplane.is_good
+
+
+def test_interfaces_that_cannot_be_listed_are_listed_later_and_host_endpoints_hear_of_them() -> None:
+    world = World()
+    world.start()
+    world.is_stuck = True
+    assert world.turn()[1] == []
+    assert not world.dataplane.is_good
+    world.is_stuck = False
+    world.interfaces["eth1"] = frozenset({"10.9.1.1"})
+    assert world.turn(ONE)[1] == ["filter", "network, all of it"]
+    assert world.turn()[1] == ["interfaces eth0,eth1"]
     assert world.dataplane.is_good
 
 

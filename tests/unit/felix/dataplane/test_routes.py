@@ -200,6 +200,15 @@ def test_the_book_says_what_the_function_says(events: list[Any]) -> None:
         assert view == wanted_routes(held)
 
 
+def test_an_address_that_a_workload_has_twice_comes_and_goes_once() -> None:
+    workloads = {ONE: workload("cali1", "10.0.0.1")._replace(nat=(Nat("10.0.0.1", "10.0.0.1"),) * 2)}
+    book = RouteBook(inputs(workloads=workloads))
+    for now in ({ONE: workloads[ONE]}, {ONE: None}):
+        merge(workloads, now)
+        book.on_changes(Changes(workloads=now))
+        assert book.take_dirty().networks == {ip_network("10.0.0.1/32")}
+
+
 def test_an_address_that_changes_hands_is_told_once() -> None:
     workloads: dict[WorkloadId, Workload] = {}
     book = RouteBook(inputs(workloads=workloads))

@@ -183,7 +183,7 @@ class Syncer:
             return None
         try:
             return decoder(key, raw, revision)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # JSON may be nested deeper than it can be read
             self.undecodable += 1
             self._broken[key] = revision
             log.warning("%s: revision %d cannot be read and counts as absent: %s", key, revision, error)

@@ -370,7 +370,8 @@ class Daemon:
         figures.problems.set(len(running.dataplane.problems))
         figures.lost.set(running.dataplane.network.monitor.lost)
         figures.nft.show(running.tables.metrics())
-        self._count_drops(running.tables.drops())
+        with contextlib.suppress(OSError):  # no table, no drops: it may be what the other figures are about
+            self._count_drops(running.tables.drops())
 
     def _count_drops(self, drops: list[Drops]) -> None:
         """Bring the counters up to the kernel's, which begin anew when a table is replaced or an interface goes."""

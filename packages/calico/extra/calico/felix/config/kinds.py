@@ -121,11 +121,13 @@ def _proto_port(text: str) -> ProtoPort:
 
 
 def interfaces(text: str) -> tuple[str, ...]:
-    """Beginnings of interface names, by commas."""
+    """Beginnings of interface names, by commas; one or more."""
     found = _words(text)
     for name in found:
         if not re.fullmatch(r"[a-zA-Z0-9_-]{1,15}", name, re.ASCII):
             raise ValueError(f"{name!r} is not an interface name of at most 15 characters")
+    if not found:
+        raise ValueError("names no interface")
     return found
 
 

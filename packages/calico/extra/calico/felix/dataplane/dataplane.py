@@ -91,7 +91,7 @@ class Dataplane:
         self._filter_retry, self._network_retry = _Retry(clock), _Retry(clock)
         self._filter_check = self._network_check = self._others_check = 0.0
         self._interfaces: Mapping[str, frozenset[str]] | None = None
-        self._interfaces_due = self._network_due = False
+        self._interfaces_due = self._network_due = self._is_lost = False
         self._is_started = self._has_filter = False
         self._filter_states: tuple[str, ...] = ()
         self.states: tuple[str, ...] = ()
@@ -127,13 +127,24 @@ class Dataplane:
             return Outcome()
         if changes is not None and not changes.is_empty:
             self._take(changes)
-        if self.network.refresh_interfaces():
-            self._interfaces_due = self._network_due = True
+        self._look_at_interfaces()
         outcome = self._turn_filter()
         if self._has_filter:
             outcome = _sum(outcome, self._turn_network())
         self._turn_others()
         return outcome
+
+    def _look_at_interfaces(self) -> None:
+        """Take the notifications that wait. Where that fails they may be lost: all is read again, once that works."""
+        try:
+            is_changed = bool(self.network.refresh_interfaces())
+        except OSError as error:
+            self.network.resync()
+            self._is_lost = True
+            self._network_retry.failed((f"interfaces: {error}",))
+            return
+        if is_changed:
+            self._interfaces_due = self._network_due = True
 
     def _take(self, changes: Changes) -> None:
         self._changes.append(changes)
@@ -224,10 +235,13 @@ class Dataplane:
         if is_due:
             self.network.resync()
             self._network_check = self._after(self.intervals.network)
-        if not (is_due or self._network_due or self._network_retry.is_due):
+        is_retry = self._network_retry.is_due
+        if not (is_due or self._network_due or is_retry):
             return Outcome()
         self._network_due = False
         report = self.network.apply()
+        if is_due or is_retry or self._is_lost:  # the interfaces were read again, too
+            self._interfaces_due, self._is_lost = True, False
         if report.states != self.states:
             for line in sorted(set(report.states) - set(self.states)):
                 _log.warning("%s", line)

@@ -113,11 +113,11 @@ def _workload_routes(inputs: Inputs, workload: Workload) -> Iterator[Route]:
 
 
 def workload_addresses(settings: RouteSettings, workload: Workload) -> list[Address]:
-    """The addresses that lead to a workload: its own, and those its NAT maps to them."""
+    """The addresses that lead to a workload, once each: its own, and those its NAT maps to them."""
     if not workload.active:
         return []
     texts = [*workload.addresses4, *workload.addresses6, *(nat.external for nat in workload.nat)]
-    found = [address for text in texts if (address := address_of(text))]
+    found = dict.fromkeys(address for text in texts if (address := address_of(text)))
     return [address for address in found if address.version == 4 or settings.ipv6]
 
 

@@ -34,6 +34,8 @@ _ICMP_PROTOCOLS = {4: 1, 6: 58}
 _WITH_PORTS = (TCP, UDP, SCTP, UDPLITE)
 # NF_LOG_PREFIXLEN is 128 with the zero that ends it.
 _LOG_PREFIX = 125
+# NFT_RULE_MAXEXPRS
+_EXPRESSIONS = 128
 _UNSAFE = re.compile(r"[^ -~]")
 
 
@@ -96,6 +98,7 @@ def render(rule: desired.Rule, at: Where) -> Iterator[Rule]:
 
     Where a side has both port numbers and sets of named ports, or several sets, each is an alternative with a rule of
     its own: whichever matches decides the same. Log would say it twice, so its alternatives exclude those before.
+    Raises ValueError for a rule that is longer than the kernel takes.
     """
     if rule.ip_version not in {0, at.family.version} or _has_only_other_nets(rule, at.family):
         return
@@ -106,7 +109,12 @@ def render(rule: desired.Rule, at: Where) -> Iterator[Rule]:
     sources = _port_alternatives(rule.source, at, source=True, exclusive=exclusive)
     destinations = _port_alternatives(rule.destination, at, source=False, exclusive=exclusive)
     for source, destination in product(sources, destinations):
-        yield Rule(joined(common, source, destination, statement), text)
+        parts = joined(common, source, destination, statement)
+        if len(parts) > _EXPRESSIONS:
+            raise ValueError(
+                f"a rule has {len(parts)} conditions (of named ports, 4 each); the kernel takes {_EXPRESSIONS}"
+            )
+        yield Rule(parts, text)
 
 
 def _has_only_other_nets(rule: desired.Rule, family: Family) -> bool:
@@ -182,9 +190,13 @@ def _statement(action: desired.Action, at: Where) -> Parts:
     if action == "deny":
         return (goto(at.denied.chain),)
     if action == "log":
-        return (log(f"{settings.log_prefix[:_LOG_PREFIX]}: "),)
+        return (log(f"{_shortened(settings.log_prefix)}: "),)
     bit = settings.accepted if action == "allow" else settings.passed
     return joined(set_mark(bit, bit), back)
+
+
+def _shortened(prefix: str) -> str:
+    return prefix.encode(errors="replace")[:_LOG_PREFIX].decode(errors="ignore")
 
 
 def _text(rule: desired.Rule) -> str:
