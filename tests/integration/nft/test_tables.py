@@ -116,6 +116,8 @@ def test_an_endpoint_with_a_known_list_is_elements_only(network: Topology) -> No
     ("command", "line"),
     [
         ("add rule ip calico from-workload accept", "table ip calico chain from-workload has other rules"),
+        ("add table ip calico { flags dormant; }", "table ip calico is dormant"),
+        ("add chain ip calico filter-forward { policy drop; }", "table ip calico chain filter-forward has other rules"),
         ("insert rule ip calico filter-forward accept", "table ip calico chain filter-forward has other rules"),
         ("flush chain ip calico to-workload", "table ip calico chain to-workload has other rules"),
         ("add chain ip calico mine", "table ip calico chain mine is not ours"),
@@ -158,6 +160,20 @@ def test_others_who_write_elsewhere_are_no_difference(network: Topology) -> None
     network.nft("add", "table", "inet", "other")
     assert tables.check() == []
     assert tables.metrics()["repairs"] == 1
+
+
+@pytest.mark.parametrize(
+    "command", ["flush ruleset", "delete table ip6 calico", "add table ip calico { flags dormant; }"]
+)
+def test_tables_that_are_gone_or_asleep_are_told_by_watching(network: Topology, command: str) -> None:
+    tables = start(network, state())
+    network.nft("add", "table", "inet", "other")
+    assert not tables.watch()
+    network.nft(*command.split())
+    assert tables.watch()
+    assert tables.check()
+    assert not tables.watch()
+    assert network.udp("one", "two", 4000)
 
 
 def test_a_change_meets_a_table_that_is_gone(network: Topology) -> None:

@@ -24,7 +24,7 @@ class World:
         self.now, self.calls = 100.0, list[str]()
         self.failing, self.refused = False, tuple[str, ...]()
         self.interfaces: dict[str, frozenset[str]] = dict(ETH0)
-        self.is_changed = self.is_stuck = False
+        self.is_changed = self.is_stuck = self.is_gone = False
         self.next_due = 0.0
         self.obstacles: list[str] = []
         self.dataplane = Dataplane(
@@ -49,8 +49,9 @@ class World:
         self.calls.append("check")
         return []
 
-    def watch(self) -> None:
+    def watch(self) -> bool:
         self.calls.append("others")
+        return self.is_gone
 
     def problems(self) -> list[str]:
         return self.obstacles
@@ -212,6 +213,17 @@ def test_timers() -> None:
     assert "check" in world.turn()[1]
     world.now += 90
     assert "network, all of it" in world.turn()[1]
+
+
+def test_a_filter_that_is_gone_is_checked_at_once() -> None:
+    world = World()
+    world.start()
+    world.now, world.is_gone = world.now + 2.3, True
+    assert world.turn()[1] == ["others"]
+    assert world.dataplane.next_due() == world.now
+    assert world.turn()[1] == ["check"]
+    world.is_gone = False
+    assert world.turn()[1] == []
 
 
 def test_the_end_of_a_route_s_grace_is_a_reason_to_read_everything() -> None:

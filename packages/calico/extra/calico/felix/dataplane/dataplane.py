@@ -43,8 +43,11 @@ class PacketFilter(Protocol):
     def check(self) -> list[str]:
         """Undo what others changed; what that was."""
 
-    def watch(self) -> None:
-        """Look after our accepts in the packet filters of other programs, at the price of one question."""
+    def watch(self) -> bool:
+        """Look after our accepts in the packet filters of other programs, at the price of one question or two.
+
+        Whether ours is gone, so that `check` should not wait for its time.
+        """
 
     def problems(self) -> list[str]:
         """What denies though it should not: policies that cannot be rendered, tables of others that drop."""
@@ -197,7 +200,8 @@ class Dataplane:
         self._others_check = self._after(self.intervals.others)
         if self._filter_retry.problems:
             return
-        self._filter.watch()
+        if self._filter.watch() and self.intervals.filter:
+            self._filter_check = self._clock()
         self._note(tuple(self._filter.problems()))
 
     def _note(self, states: tuple[str, ...]) -> None:

@@ -3,7 +3,7 @@
 import errno
 import os
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from calico.netlink.message import (
@@ -125,10 +125,11 @@ class Nfnetlink:
             return int.from_bytes(attribute_map(answer.payload, _NFGENMSG)[1], "big")
         raise OSError(errno.EIO, f"generation: {os.strerror(errno.EIO)}")
 
-    def tables(self, family: int = 0) -> list[tuple[int, str]]:
-        """Family and name of each table."""
+    def tables(self, family: int = 0, *, awake: bool = False) -> list[tuple[int, str]]:
+        """Family and name of each table; of those that are not dormant where only those `awake` are asked for."""
         answers = self.netlink.dump(SUBSYSTEM | GET_TABLE, struct.pack(">BBH", family, 0, 0), "tables")
-        return [(answer.payload[0], string(attribute_map(answer.payload, _NFGENMSG)[1])) for answer in answers]
+        found = [(answer.payload[0], attribute_map(answer.payload, _NFGENMSG)) for answer in answers]
+        return [(of, string(one[1])) for of, one in found if not (awake and _is_dormant(one))]
 
     def chains(self, table: Table | None = None) -> Iterator[DumpedChain]:
         """The chains of a table, or of all tables."""
@@ -184,6 +185,10 @@ def _datagram(operations: Sequence[Operation], first: int, generation: int | Non
 def _is_final(answer: Message, first: int, last: int) -> bool:
     """Refusals of the whole come with the number of its begin; else the last message's answer ends the exchange."""
     return answer.kind == NLMSG_ERROR and answer.sequence in {first, last}
+
+
+def _is_dormant(table: Mapping[int, bytes]) -> bool:
+    return bool(int.from_bytes(table.get(2, b""), "big") & 1)
 
 
 def _chain(answer: Message) -> DumpedChain:

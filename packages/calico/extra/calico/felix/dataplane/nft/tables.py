@@ -188,12 +188,22 @@ class Tables:
         self._in_doubt = True
         return remove_tables(self._nft.netlink, self._settings.table)
 
-    def watch(self) -> None:
-        """Look at the others' tables, and put our accepts where they are missing. Nothing of ours depends on it."""
+    def watch(self) -> bool:
+        """Look at the others' tables, and put our accepts where they are missing. Nothing of ours depends on it.
+
+        Whether somebody took our tables away, or put them to sleep: then `check` should not wait for its time.
+        """
         try:
             self._obstacles = self._neighbours.check()
+            return not self._in_doubt and self._are_gone()
         except OSError as error:
             self._obstacles = [f"the tables of others cannot be looked after: {error}"]
+            return False
+
+    def _are_gone(self) -> bool:
+        if self._nft.generation() == self._generation:
+            return False
+        return not {(one.table.family, one.table.name) for one in self._families}.issubset(self._nft.tables(awake=True))
 
     def _forget_counters(self) -> None:
         """Where interfaces come and go for long, drop counters of those that have gone fill their set."""
@@ -274,7 +284,7 @@ class Tables:
     def _differences(self, *, anew: bool = False) -> tuple[int, list["_Difference"]]:
         """The generation, and what differs of each family. `anew`: as if nothing of what is there were any good."""
         generation = self._nft.generation()
-        names = self._nft.tables()
+        names, awake = self._nft.tables(), self._nft.tables(awake=True)
         differences = []
         for one in self._families:
             exists = (one.table.family, one.table.name) in names
@@ -285,7 +295,8 @@ class Tables:
             if delta.incompatible:
                 delta = difference(_NOTHING, one.book, _UNCOMPARED)._replace(incompatible=delta.incompatible)
             guarded = (one.guard.family, one.guard.name) in names
-            differences.append(_Difference(one, delta, exists, replaced, guarded))
+            dormant = exists and (one.table.family, one.table.name) not in awake
+            differences.append(_Difference(one, delta, exists, replaced, guarded, dormant))
         return generation, differences
 
     def _read(self, table: Table) -> Found:
@@ -293,7 +304,9 @@ class Tables:
         for rule in self._nft.rules(table):
             comments.setdefault(rule.chain, []).append(rule.comment)
         chains = {
-            chain.name: FoundChain(chain.base, tuple(comments.get(chain.name, ()))) for chain in self._nft.chains(table)
+            # One that drops by policy is none of ours, whatever it is called.
+            chain.name: FoundChain(None if chain.drops else chain.base, tuple(comments.get(chain.name, ())))
+            for chain in self._nft.chains(table)
         }
         return Found(chains, {one.name: self._read_set(table, one) for one in self._nft.sets(table)})
 
@@ -311,13 +324,17 @@ class Tables:
 
 
 class _Difference(NamedTuple):
-    """What has to change in one family. `replaced`: the table is deleted and made anew. `guarded`: the guard goes."""
+    """What has to change in one family.
+
+    `replaced`: the table is deleted and made anew. `guarded`: the guard goes. `dormant`: the table is woken.
+    """
 
     of: _FamilyTable
     delta: Delta
     exists: bool
     replaced: bool
     guarded: bool
+    dormant: bool
 
     def plan(self) -> Plan:
         """What makes it true."""
@@ -330,6 +347,8 @@ class _Difference(NamedTuple):
             return Plan([], [table.delete(), table.create(), *raised, *before, *switch], [guard.delete()])
         if not self.exists:
             before.insert(0, table.create())
+        if self.dormant:
+            switch.insert(0, table.create())
         return Plan(before, [*switch, guard.delete()] if self.guarded else switch, after)
 
     def lines(self) -> list[str]:
@@ -349,6 +368,8 @@ class _Difference(NamedTuple):
         for name in sorted(changed):
             missing, foreign = len(delta.added.get(name, ())), len(delta.removed.get(name, ()))
             lines.append(f"{table} set {name}: {missing} elements missing, {foreign} that are not ours")
+        if self.dormant:
+            lines.append(f"{table} is dormant")
         if self.guarded:
             lines.append(f"{self.of.guard} is there beside ours")
         return lines
