@@ -19,7 +19,7 @@ from calico.felix.configuration import Configuration, local_sources
 from calico.felix.daemon import Context, Daemon
 from calico.felix.desired import HostEndpoint, PolicyList, Workload, WorkloadId
 from calico.felix.endpoints import host_endpoint_statuses, workload_statuses
-from calico.felix.feed import Feed
+from calico.felix.feed import Delivery, Feed
 from calico.felix.mailbox import Mailbox
 from calico.felix.status import Reporter, ReportSettings, host_endpoint_key, workload_key
 from tests.unit.felix.dataplane.inputs import interface
@@ -270,3 +270,12 @@ def test_the_figures_are_shown_while_there_is_no_table_to_count_drops_in(tmp_pat
     daemon._running = cast(Any, SimpleNamespace(graph=Graph("here"), dataplane=dataplane, tables=tables))
     daemon._read_kernel_figures()
     assert daemon._figures.problems.get() == 1
+
+
+def test_what_comes_before_the_start_is_kept_as_it_is_and_not_as_it_was(tmp_path: Path) -> None:
+    store = MemoryStore()
+    daemon = Daemon(Configuration((), "here"), Context(tmp_path, store, store, Notifier("")))
+    for number in range(3):
+        daemon._take(Delivery([Update("/calico/a", number, number), Update(f"/calico/{number}", "x", number)], number))
+        daemon._take(Delivery([Update(f"/calico/{number}", None, number)], number))
+    assert daemon._early == {"/calico/a": Update("/calico/a", 2, 2)}

@@ -131,6 +131,19 @@ def test_names_that_others_gave_have_no_prefix() -> None:
     assert _read(policy("a")).id.name == "default.a"
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("66-00-00-00-00-0A", "66:00:00:00:00:0a"),
+        ("6600.0000.000a", "66:00:00:00:00:0a"),
+        ("00:00:5e:00:53:01:00:01", ""),
+        (":".join(["00"] * 20), ""),
+    ],
+)
+def test_a_mac_address_that_is_no_ethernet_s_counts_as_not_given(given: str, kept: str) -> None:
+    assert _read(node("a", "10.9.0.1", "10.0.0.1", given)).vxlan_mac == kept
+
+
 def test_a_node_with_an_empty_bgp_is_a_node() -> None:
     key, document = node("a", tunnel="10.0.0.1")
     document["spec"]["bgp"] = {}

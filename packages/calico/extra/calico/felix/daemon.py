@@ -85,7 +85,7 @@ class Daemon:
         self._mailbox = Mailbox()
         self._figures = Figures(config.hostname)
         self._figures.registry.before = self._read_figures
-        self._early: list[Update] = []
+        self._early: dict[str, Update] = {}
         self._is_in_sync = False
         self._running: Running | None = None
         self._leave_at = 0.0
@@ -101,7 +101,7 @@ class Daemon:
         self._statuses: Mapping[str, str] = {}
         self._config_problems: tuple[str, ...] = ()
         self._applied = threading.Condition()
-        self._revision = 0
+        self._delivered = self._revision = 0
 
     # -- from outside ----------------------------------------------------------------------------------------------
 
@@ -200,13 +200,21 @@ class Daemon:
             is_reconfigured |= self._config.update(item)
             self._figures.updates.add(1, _kind(item.key))
             updates.append(item)
+        self._delivered = delivery.revision
         if self._running is None:
-            self._early += updates
+            self._keep(updates)
         elif updates:
             started = time.perf_counter()
             self._running.graph.update(updates)
             self._figures.update_time.observe(time.perf_counter() - started)
         return is_reconfigured
+
+    def _keep(self, updates: list[Update]) -> None:
+        """Remember them until there is a graph: what a key holds, and nothing of keys that are gone."""
+        for update in updates:
+            self._early.pop(update.key, None)
+            if update.value is not None:
+                self._early[update.key] = update
 
     # -- waiting ---------------------------------------------------------------------------------------------------
 
@@ -220,16 +228,17 @@ class Daemon:
         self._serve(settings)
         started = time.perf_counter()
         graph = Graph(settings.hostname, settings.route_source)
-        graph.update(self._early)
-        self._early = []
+        graph.update(self._early.values())
+        self._early = {}
         changes = graph.flush()
+        self._context.notifier.alive()
         self._figures.update_time.observe(time.perf_counter() - started)
         self._running = self._start(settings, graph)
         self._note(changes)
         began = time.perf_counter()
         outcome = self._running.dataplane.start(changes)
         self._count(changes, outcome, time.perf_counter() - began)
-        self._settled(self._running, self._feed.syncer.revision)
+        self._settled(self._running)
         self._running.reporter.start()
         gc.freeze()  # what stands now will mostly stay: collections need not look at it
         hang = settings.debug_simulate_dataplane_hang_after or settings.debug_simulate_calc_graph_hang_after
@@ -293,8 +302,8 @@ class Daemon:
         if is_touched or outcome != Outcome():
             self._count(changes, outcome, time.perf_counter() - began)
             self._figures.batch_size.observe(sum(len(delivery.items) for delivery in deliveries))
-        if deliveries or self._unsettled:
-            self._settled(running, deliveries[-1].revision if deliveries else self._revision)
+        if self._unsettled or self._revision != self._delivered:
+            self._settled(running)
         if is_touched or outcome.writes or running.settings.endpoint_reporting_enabled:
             self._update_statuses(running)
 
@@ -303,13 +312,13 @@ class Daemon:
         _merge(self._host_endpoints, changes.host_endpoints)
         self._unsettled.update(changes.workloads)
 
-    def _settled(self, running: Running, revision: int) -> None:
+    def _settled(self, running: Running) -> None:
         """Say how far the kernel is."""
         if not running.dataplane.is_good:
             return
         self._unsettled.clear()
         with self._applied:
-            self._revision = revision
+            self._revision = self._delivered
             self._applied.notify_all()
 
     def _count(self, changes: Changes, outcome: Outcome, seconds: float) -> None:

@@ -295,8 +295,13 @@ def decode_node(key: str, raw: bytes, revision: int) -> Node:
         bgp.ipv6_address if bgp else "",
         canonical_address(spec.ipv4_vxlan_tunnel_addr),
         canonical_address(bgp.ipv4_ipip_tunnel_addr) if bgp else "",
-        canonical_mac(spec.vxlan_tunnel_mac_addr),
+        _ethernet(canonical_mac(spec.vxlan_tunnel_mac_addr)),
     )
+
+
+def _ethernet(mac: str) -> str:
+    """The address; empty, as if none were given, for one of 8 or 20 bytes, which a VXLAN device cannot have."""
+    return mac if len(mac) == len("66:00:00:00:00:01") else ""
 
 
 def decode_pool(key: str, raw: bytes, revision: int) -> PoolInput:
