@@ -40,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
     """Print every problem, or that there is none."""
     if Path(args.what).is_dir():
         return _tell(args, _with_signatures(args, Path(args.what)))
+    if args.what.startswith(("/", ".")):
+        raise PandaError.one(args.what, "is not a directory", "name what release bundle wrote, a channel or a release")
     storage = one_storage(args)
     release = repository.resolve(storage, args.what)
     printer = Printer(args.format)
