@@ -1,4 +1,4 @@
-# The two commands are `make bundle` and `make test`; `make help` lists the rest.
+# `make bundle`, `make test` and `make lab` are what most need; `make help` lists the rest.
 # Everything is set up on the way, once: a virtual environment in .venv, and Debian's tools where root or sudo allow it.
 
 PYTHON ?= /usr/bin/python3
