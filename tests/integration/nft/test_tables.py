@@ -217,6 +217,28 @@ class Refusing(Nfnetlink):
         return super().commit(operations, generation)
 
 
+class Busy(Nfnetlink):
+    """Somebody else writes whenever we have read."""
+
+    def commit(self, operations: Sequence[Operation], generation: int | None = None) -> int:
+        super().commit([Table(2, "other").create(), Table(2, "other").delete()])
+        return super().commit(operations, generation)
+
+
+@pytest.mark.parametrize("command", ["flush ruleset", "flush chain ip calico to-workload"])
+def test_others_who_never_stop_writing_keep_nothing_out(
+    network: Topology, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    tables = start(network, state(()))
+    monkeypatch.setattr(tables, "_nft", Busy(network.netlink))
+    network.nft(*command.split())
+    assert tables.check()
+    assert not network.udp("one", "two", 4000)
+    tables.apply(between(state(()), state()))
+    assert network.udp("one", "two", 4000)
+    assert "calico-guard" not in network.nft("list", "tables")
+
+
 @pytest.mark.parametrize(("refused", "replacements"), [(1, 0), (2, 0), (3, 1)])
 def test_refusals_end_in_a_replacement(
     network: Topology, monkeypatch: pytest.MonkeyPatch, refused: int, replacements: int

@@ -253,11 +253,16 @@ class Tables:
         return Applied(len(operations), octets)
 
     def _reconcile(self) -> Applied:
-        """Read, and write what differs; when that is refused twice, replace our tables as a whole."""
+        """Read, and write what differs; when that is refused twice, replace our tables as a whole.
+
+        So too when others write faster than we read, up to the last attempt: what is written then depends on nothing
+        that was read.
+        """
         refused = 0
-        for _ in range(_ATTEMPTS):
+        for attempt in range(1, _ATTEMPTS + 1):
+            is_last = attempt == _ATTEMPTS
             try:
-                return self._reconcile_once(anew=refused > 1)
+                return self._reconcile_once(anew=refused > 1 or is_last, bound=not is_last)
             except TimeoutExpiredError as error:
                 self._fail(error)
                 break
@@ -268,11 +273,12 @@ class Tables:
                     break
         raise DataplaneError(f"the kernel does not take our nftables tables: {self._last_error}") from self._last_error
 
-    def _reconcile_once(self, *, anew: bool) -> Applied:
+    def _reconcile_once(self, *, anew: bool, bound: bool) -> Applied:
+        """`bound`: refused where anybody wrote since the reading."""
         generation, differences = self._differences(anew=anew)
         for one in self._families:
             one.book.take()
-        applied = self._carry_out([one.plan() for one in differences], generation)
+        applied = self._carry_out([one.plan() for one in differences], generation if bound else None)
         if not applied.messages:
             self._generation = generation
         self._in_doubt = False
