@@ -313,8 +313,10 @@ def test_without_host_endpoints_the_filter_has_no_chain_of_theirs() -> None:
     assert not {"mangle-prerouting", "raw-from-host-endpoint", "from-host-endpoint-forward"} & with_host.keys()
 
 
-def test_a_host_endpoint_with_an_impossible_interface_is_nobodys() -> None:
-    rendering = rendered(ONE._replace(host_endpoints={"h": HostEndpoint("a-name-that-is-too-long", (), ())}))
+@pytest.mark.parametrize("interface", ["a-name-that-is-too-long", "cali1"])
+def test_a_host_endpoint_with_an_interface_no_host_s_is_nobodys(interface: str) -> None:
+    forward = PolicyList(policies("default.p"), policies("default.p"))
+    rendering = rendered(ONE._replace(host_endpoints={"h": HostEndpoint(interface, (), (), forward=forward)}))
     assert "from-host-endpoint" not in rendering.book.chains
 
 

@@ -45,17 +45,19 @@ _DISPATCHES = (
 
 
 def match_interfaces(
-    endpoints: Mapping[str, HostEndpoint], interfaces: Mapping[str, frozenset[str]]
+    endpoints: Mapping[str, HostEndpoint], interfaces: Mapping[str, frozenset[str]], prefixes: tuple[str, ...]
 ) -> dict[str, HostEndpoint]:
     """The host endpoint of each interface, and of `*`.
 
     One that names an interface has it, whether the interface is there or not; one without a name has those that carry
-    an address of its own. Where several would, the one with the lowest name has it.
+    an address of its own. Where several would, the one with the lowest name has it. Workloads' interfaces, whose names
+    begin with one of `prefixes`, have none.
     """
     found: dict[str, HostEndpoint] = {}
     for name in sorted(endpoints):
         for claimed in _claims(endpoints[name], interfaces):
-            found.setdefault(claimed, endpoints[name])
+            if not claimed.startswith(prefixes):
+                found.setdefault(claimed, endpoints[name])
     return found
 
 

@@ -294,7 +294,7 @@ class Rendering:
         self.book.drop_chain(key.chain)
 
     def _update_hosts(self) -> None:
-        chains, bodies = host_chains(match_interfaces(self._hosts, self._interfaces))
+        chains, bodies = host_chains(match_interfaces(self._hosts, self._interfaces, self._settings.interface_prefixes))
         self._hold(bodies - self._host_bodies)
         for name, chain in chains.items():
             self.book.put_chain(name, chain)
