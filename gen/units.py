@@ -74,7 +74,6 @@ UNITS = (
         {
             _NODE_ENV: "restart",
             _DATASTORE_ENV: "restart",
-            _LIBNETWORK_ENV: "restart",
             _DETECT_IP: "nothing",
         },
     ),
