@@ -48,10 +48,10 @@ def test_no_change() -> None:
         ({"calico_vxlan_vni": 5}, {"node": "restart", "felix": "restart"}, {"calico_vxlan_vni": True}),
         ({"calico_vxlan_port": 5555}, {"node": "restart", "felix": "restart"}, {"calico_vxlan_port": True}),
         ({"calico_vxlan_mtu": 1400}, {"node": "restart", "felix": "restart"}, {"calico_vxlan_mtu": True}),
-        ({"calico_veth_mtu": 1400}, {"libnetwork-plugin": "restart", "node": "restart"}, {"calico_veth_mtu": False}),
+        ({"calico_veth_mtu": 1400}, {"libnetwork-plugin": "restart"}, {"calico_veth_mtu": False}),
         (
             {"calico_docker_network_scope": "global"},
-            {"libnetwork-plugin": "restart", "node": "restart"},
+            {"libnetwork-plugin": "restart"},
             {"calico_docker_network_scope": True},
         ),
         ({"ip_detect_contents": "#!/bin/sh\necho 192.0.2.11\n"}, {}, {"ip_detect_contents": True}),
