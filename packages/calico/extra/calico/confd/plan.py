@@ -83,11 +83,6 @@ class Configuration(NamedTuple):
     log_level: str
     families: tuple[Family, ...]
 
-    @property
-    def session_count(self) -> int:
-        """Sessions in both families."""
-        return sum(len(family.sessions) for family in self.families)
-
 
 class Plan(NamedTuple):
     """A configuration and what had to be left out of it."""

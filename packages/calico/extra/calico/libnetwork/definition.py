@@ -70,11 +70,6 @@ def entry_key(name: str) -> str:
     return ENTRIES + name
 
 
-def node_prefix(node: str) -> str:
-    """The prefix of a node's records."""
-    return f"{NODES}{node}/"
-
-
 def write_entry(entry: Entry) -> bytes:
     """The bytes of an entry."""
     return _json({"name": entry.name, **_members(entry.definition), "removing": entry.removing})

@@ -59,11 +59,6 @@ def u8(kind: int, value: int) -> bytes:
     return attribute(kind, bytes((value,)))
 
 
-def u16(kind: int, value: int) -> bytes:
-    """An attribute of 16 bits in the machine's byte order."""
-    return attribute(kind, struct.pack("=H", value))
-
-
 def u32(kind: int, value: int) -> bytes:
     """An attribute of 32 bits in the machine's byte order."""
     return attribute(kind, struct.pack("=I", value))

@@ -7,12 +7,10 @@ Addresses and networks are `ipaddress` objects, MAC addresses text in lower case
 import errno
 import socket
 import struct
-from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
 from calico.netlink.message import (
-    NLM_F_APPEND,
     NLM_F_CREATE,
     NLM_F_EXCL,
     NLM_F_REPLACE,
@@ -468,11 +466,6 @@ def forwarding_request(entry: Forwarding) -> Request:
     return Request(RTM_NEWNEIGH, _forwarding_payload(entry), NLM_F_CREATE | NLM_F_REPLACE)
 
 
-def append_forwarding_request(entry: Forwarding) -> Request:
-    """A further destination of a MAC address."""
-    return Request(RTM_NEWNEIGH, _forwarding_payload(entry), NLM_F_CREATE | NLM_F_APPEND)
-
-
 def delete_forwarding_request(entry: Forwarding) -> Request:
     """Delete a forwarding entry."""
     return Request(RTM_DELNEIGH, _forwarding_payload(entry))
@@ -492,11 +485,3 @@ def mac_bytes(mac: str) -> bytes:
 def mac_text(raw: bytes) -> str:
     """A MAC address as text; empty for a device that has none, or whose address is of another kind."""
     return raw.hex(":") if len(raw) == 6 else ""
-
-
-def group_by_interface(addresses: Iterable[InterfaceAddress]) -> dict[int, frozenset[Address]]:
-    """The addresses of each interface."""
-    found: dict[int, set[Address]] = {}
-    for one in addresses:
-        found.setdefault(one.ifindex, set()).add(one.address)
-    return {ifindex: frozenset(of_it) for ifindex, of_it in found.items()}
