@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import threading
 from pathlib import Path
 
@@ -120,3 +121,31 @@ def test_a_node_that_somebody_deleted_comes_back(tmp_path: Path) -> None:
         eventually(is_clean, "it holds one address, its tunnel's")
     finally:
         node.remove()
+
+
+def test_ready_is_said_when_the_nodes_configuration_stands_and_without_etcd_too(tmp_path: Path) -> None:
+    """felix is started after READY: what it reads of this node is there."""
+    from tests.integration.cni.node import Node, sweep
+
+    sweep()
+    node = Node(tmp_path / "node")
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
+    manager.settimeout(30)
+    try:
+        node.start_etcd()
+        node.start_agent(NOTIFY_SOCKET=str(tmp_path / "notify"))
+        while b"READY=1" not in manager.recv(65536):
+            pass
+        key = ResourceKey("FelixConfiguration", f"node.{node.name}").path
+        assert node.with_store(lambda store: store.get(key).items)
+        node.stop_agent()
+        assert node.cluster is not None
+        node.cluster.stop()
+        node.start_agent(NOTIFY_SOCKET=str(tmp_path / "notify"))
+        while b"READY=1" not in (said := manager.recv(65536)):
+            pass
+        assert b"start-up: waits" in said
+    finally:
+        node.remove()
+        manager.close()

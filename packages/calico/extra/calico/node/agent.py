@@ -1,7 +1,9 @@
 """`calico-node`: start-up, then the agent, which serves CNI, keeps tunnel addresses right, and collects what is unused.
 
 CNI is served from the first moment; what a call needs it asks for itself. Everything else waits for etcd in a thread of
-its own and says in the unit's status what for. Nothing is torn down when the agent ends.
+its own and says in the unit's status what for. systemd hears READY once start-up has been tried, so felix, which is
+started after the agent, finds the node's configuration; where etcd does not answer, it hears it all the same. Nothing
+is torn down when the agent ends.
 """
 
 import argparse
@@ -43,6 +45,7 @@ log = logging.getLogger(__name__)
 SOCKET = Path("/run/calico/cni.sock")
 _RESYNC = 600.0
 _TICK = 5.0
+_READY_WITHIN = 5.0
 _COLLECT_TICK = 20.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 _EXPECTED = (DatastoreError, ResourceError, IpamError, ModelError, startup.StartupError, SettingsError, OSError)
@@ -91,7 +94,7 @@ class Agent:
         self.stopped = threading.Event()
         self._service = Service(store, datastore.endpoints, paths.nodename_file(environment))
         self._syncers: list[Syncer] = []
-        self._changed = threading.Event()
+        self._changed, self._tried = threading.Event(), threading.Event()
         self._threads: list[threading.Thread] = []
         self._failed = False
 
@@ -100,6 +103,8 @@ class Agent:
         self._paths.socket.parent.mkdir(parents=True, exist_ok=True)
         server = Server(self._paths.socket, self._service.handle)
         self._start("work", self._work)
+        if not self._tried.wait(_READY_WITHIN):
+            self.status.set("start-up", "waits: etcd has not answered yet")
         self.status.ready()
         while not self.stopped.wait(_TICK):
             self.status.alive()
@@ -111,6 +116,11 @@ class Agent:
             thread.join(5)
         return int(self._failed)
 
+    def stop(self) -> None:
+        """End soon."""
+        self.stopped.set()
+        self._tried.set()
+
     def _start(self, name: str, work: Callable[[], None]) -> None:
         """Run one part in a thread of its own. An error nobody expected ends the agent, and systemd starts it anew."""
 
@@ -120,7 +130,7 @@ class Agent:
             except Exception:
                 log.exception("the part %s failed", name)
                 self._failed = True
-                self.stopped.set()
+                self.stop()
 
         thread = threading.Thread(target=run, name=name, daemon=True)
         self._threads.append(thread)
@@ -153,6 +163,8 @@ class Agent:
                 return work()
             except _EXPECTED as error:
                 self.status.set(part, f"waits: {error}")
+            finally:
+                self._tried.set()
             self.stopped.wait(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
         return None
@@ -252,7 +264,7 @@ def main() -> int:
         if options.startup or options.tunnels:
             return _once(agent, options)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: agent.stopped.set())
+            signal.signal(number, lambda *_: agent.stop())
         return agent.run()
     finally:
         store.close()
