@@ -148,7 +148,7 @@ class Stubborn(Nfnetlink):
 
     def commit(self, operations: Sequence[Operation], generation: int | None = None) -> int:
         if operations and not any(one.what.endswith((" calico", " calico-guard")) for one in operations):
-            raise TransactionError(NetlinkError(errno.EINVAL, 0), operations[0].what)
+            raise TransactionError(NetlinkError(errno.EINVAL, 0), operations[0])
         return super().commit(operations, generation)
 
 

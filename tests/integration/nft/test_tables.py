@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from calico.felix.dataplane.nft import policies as rules
 from calico.felix.dataplane.nft.cleanup import remove_tables
 from calico.felix.dataplane.nft.settings import NftSettings
 from calico.felix.dataplane.nft.tables import DataplaneError, Tables
@@ -20,6 +21,7 @@ from calico.felix.desired import (
     Side,
     Vtep,
 )
+from calico.netlink.nftables.expressions import log
 from calico.netlink.nftables.objects import Operation, Table
 from calico.netlink.nftables.transactions import Nfnetlink, TransactionError
 from calico.netlink.socket import Netlink
@@ -250,6 +252,33 @@ def test_refusals_end_in_a_replacement(
     assert tables.metrics()["replacements"] == replacements
     assert not network.udp("one", "two", 4000)
     assert network.udp("two", "one", 4000)
+
+
+@pytest.mark.parametrize("is_new", [False, True], ids=["changed", "at the start"])
+def test_a_policy_that_the_kernel_refuses_denies_and_holds_up_nothing_else(
+    network: Topology, monkeypatch: pytest.MonkeyPatch, is_new: bool
+) -> None:
+    """A log statement of level 99 stands for whatever a kernel may not take."""
+    monkeypatch.setattr(rules, "log", lambda prefix: log(prefix, level=99))
+    refused = state(here(action="log") + here())
+    tables = start(network, EMPTY if is_new else state(here()))
+    tables.apply(between(EMPTY if is_new else state(here()), refused))
+    assert not network.udp("one", "two", 4000)
+    assert network.udp("two", "one", 4000)
+    assert any(
+        line.startswith(
+            "policy default.p: cannot be rendered, so it denies everything: the kernel refuses it: table ip"
+        )
+        for line in tables.problems()
+    )
+    assert (tables.check(), tables.metrics()["replacements"]) == ([], 0)
+
+    more = workload("cali3", "10.65.0.3", profiles=("open",))
+    tables.apply(Changes(workloads={identity("three"): more}))
+    assert tables.metrics()["failures"] == 5  # one, two that read before for each family, and none since
+    tables.apply(between(refused, state(here())))
+    assert network.udp("one", "two", 4000)
+    assert tables.problems() == []
 
 
 def test_a_table_under_our_name_that_is_something_else_is_replaced(network: Topology) -> None:

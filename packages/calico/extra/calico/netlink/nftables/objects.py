@@ -38,12 +38,13 @@ _ELEMENTS_A_MESSAGE = 256
 
 
 class Operation(NamedTuple):
-    """One message of a transaction. `what` names the object for the error's text."""
+    """One message of a transaction. `what` says for the error's text what it is about, `name` which chain or set."""
 
     kind: int
     flags: int
     payload: bytes
     what: str
+    name: str = ""
 
 
 class DataType(NamedTuple):
@@ -208,8 +209,11 @@ class Table:
                 expressions.append(part)
                 continue
             self._anonymous += 1
-            yield self._anonymous_set(part.set, self._anonymous, f"set of {what}")
-            yield from self._elements(NEW_ELEMENTS, "__set%d", part.elements, self._anonymous, f"set of {what}")
+            parts = [
+                self._anonymous_set(part.set, self._anonymous, f"set of {what}"),
+                *self._elements(NEW_ELEMENTS, "__set%d", part.elements, self._anonymous, f"set of {what}"),
+            ]
+            yield from (one._replace(name=chain) for one in parts)
             expressions.append(lookup("__set%d", part.register, inverted=part.inverted, set_id=self._anonymous))
         comment = rule.comment.encode(errors="replace") + b"\0"
         yield self._operation(
@@ -220,6 +224,7 @@ class Table:
             nested(4, *expressions),
             attribute(7, bytes((_COMMENT, len(comment))) + comment),
             what=what,
+            name=chain,
         )
 
     def delete_rule(self, chain: str, handle: int) -> Operation:
@@ -250,8 +255,8 @@ class Table:
         """Take elements out; refused where one is not in."""
         return self._elements(DELETE_ELEMENTS, name, elements, None, f"elements of set {name}")
 
-    def _operation(self, kind: int, flags: int, *parts: bytes, what: str) -> Operation:
-        return Operation(SUBSYSTEM | kind, flags, self.header + b"".join(parts), f"{self} {what}".rstrip())
+    def _operation(self, kind: int, flags: int, *parts: bytes, what: str, name: str = "") -> Operation:
+        return Operation(SUBSYSTEM | kind, flags, self.header + b"".join(parts), f"{self} {what}".rstrip(), name)
 
     def _anonymous_set(self, kind: Set, number: int, what: str) -> Operation:
         return self._set("__set%d", kind, kind.flags | SET_ANONYMOUS | SET_CONSTANT, number, what)
@@ -268,7 +273,7 @@ class Table:
         if kind.size:
             parts.append(nested(9, be32(1, kind.size)))
         parts += [be32(10, number), attribute(13, _byte_orders(kind))]
-        return self._operation(NEW_SET, NLM_F_CREATE, *parts, what=what)
+        return self._operation(NEW_SET, NLM_F_CREATE, *parts, what=what, name=name)
 
     def _elements(
         self, kind: int, name: str, elements: Iterable[Element], number: int | None, what: str
@@ -277,7 +282,8 @@ class Table:
         known = b"" if number is None else be32(4, number)
         rest = iter(elements)
         while some := [part for one in islice(rest, _ELEMENTS_A_MESSAGE) for part in _element(one)]:
-            yield self._operation(kind, flags, self._table, text(2, name), known, nested(3, *some), what=what)
+            parts = (self._table, text(2, name), known, nested(3, *some))
+            yield self._operation(kind, flags, *parts, what=what, name=name)
 
 
 def _element(element: Element) -> Iterator[bytes]:

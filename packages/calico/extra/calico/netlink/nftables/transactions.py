@@ -42,11 +42,15 @@ _EVERY_FAMILY = struct.pack(">BBH", 0, 0, 0)
 
 
 class TransactionError(NetlinkError):
-    """The kernel refused a transaction; nothing of it is in. `errno` is the first reason, `what` the object."""
+    """The kernel refused a transaction; nothing of it is in. `errno` is the first reason.
 
-    def __init__(self, error: NetlinkError, what: str) -> None:
-        super().__init__(error.errno or errno.EIO, error.sequence, what)
-        self.what = what
+    `operation` is the message that was refused; None: the transaction as a whole.
+    """
+
+    def __init__(self, error: NetlinkError, operation: Operation | None) -> None:
+        self.what = operation.what if operation else "the transaction as a whole"
+        super().__init__(error.errno or errno.EIO, error.sequence, self.what)
+        self.operation = operation
 
 
 class DumpedChain(NamedTuple):
@@ -115,8 +119,7 @@ class Nfnetlink:
         for answer in answers:
             if answer.kind == NLMSG_ERROR and (error := error_of(answer)):
                 index = error.sequence - first - 1
-                what = operations[index].what if 0 <= index < len(operations) else "the transaction as a whole"
-                raise TransactionError(error, what)
+                raise TransactionError(error, operations[index] if 0 <= index < len(operations) else None)
         return len(datagram)
 
     def generation(self) -> int:
@@ -175,7 +178,7 @@ def _datagram(operations: Sequence[Operation], first: int, generation: int | Non
     begin = _HEADER if generation is None else _HEADER + be32(1, generation)
     parts = [pack(_BATCH_BEGIN, NLM_F_REQUEST, first, begin)]
     last = len(operations)
-    for index, (kind, flags, payload, _) in enumerate(operations, 1):
+    for index, (kind, flags, payload, _, _) in enumerate(operations, 1):
         wanted = flags | NLM_F_REQUEST | (NLM_F_ACK if index == last else 0)
         parts.append(pack(kind, wanted, first + index, payload))
     parts.append(pack(_BATCH_END, NLM_F_REQUEST, first + last + 1, _HEADER))

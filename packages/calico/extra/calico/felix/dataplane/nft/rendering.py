@@ -58,7 +58,8 @@ class Rendering:
     """The table of one family, as `Changes` make it.
 
     Chains of policies and profiles are there while a chain of an endpoint list refers to them, in the direction and
-    place it does. What is referred to and not known denies, and is in `problems`. So is what cannot be rendered.
+    place it does. What is referred to and not known denies, and is in `problems`. So is what cannot be rendered, and
+    what the kernel refused: until the policy or profile changes.
     """
 
     def __init__(self, family: Family, settings: NftSettings) -> None:
@@ -76,6 +77,7 @@ class Rendering:
         self._listed: dict[RulesKey, tuple[str, ...]] = {}
         self._bodies: Counter[Body] = Counter()
         self._rules: Counter[RulesKey] = Counter()
+        self._refused: dict[RulesKey, str] = {}
         self._hosts: dict[str, HostEndpoint] = {}
         self._interfaces: Mapping[str, frozenset[str]] = {}
         self._host_bodies: frozenset[Body] = frozenset()
@@ -116,6 +118,17 @@ class Rendering:
     def knows(self, interface: str) -> bool:
         """Whether an interface is a workload's, or one of the host that was told."""
         return self.workloads.has_interface(interface) or interface in self._interfaces
+
+    def refuse(self, name: str, reason: str) -> bool:
+        """Let what needs a chain, or a set of its rules' content, deny alone; whether it is any policy's or profile's.
+
+        `name` is the chain's or set's, `reason` the kernel's.
+        """
+        users = [key for key in self._rules if name == key.chain or name in self._listed.get(key, ())]
+        for key in users:
+            self._refused[key] = reason
+            self._render(key)
+        return bool(users)
 
     def use_intervals(self, names: Iterable[str]) -> None:
         """Let sets be what the kernel has: one that became an interval set stays one."""
@@ -197,6 +210,7 @@ class Rendering:
 
     def _render_again(self, kind: Literal["policy", "profile"], name: str) -> None:
         for key in _keys(kind, name):
+            self._refused.pop(key, None)
             if key in self._rules:
                 self._render(key)
 
@@ -217,6 +231,8 @@ class Rendering:
 
     def _put_rules(self, key: RulesKey, rules: tuple[desired.Rule, ...], at: Where) -> None:
         try:
+            if reason := self._refused.get(key):
+                raise ValueError(f"the kernel refuses it: {reason}")
             chain = deny_chain(at) if self._is_missing(key) else rules_chain(rules, at)
             self.problems.pop(key.chain, None)
         except (ValueError, OSError, OverflowError, struct.error) as error:
@@ -288,6 +304,7 @@ class Rendering:
 
     def _forget(self, key: RulesKey) -> None:
         del self._rules[key]
+        self._refused.pop(key, None)
         self._use(key, frozenset())
         self._release_contents(key)
         self.problems.pop(key.chain, None)

@@ -29,6 +29,10 @@ _COUNTERS = 16_000
 # Another program may write between our reading and our writing, an answer may be lost, again and again. What counts is
 # that the kernel refuses what we want.
 _ATTEMPTS, _REFUSALS = 8, 2
+# Reasons that say nothing of what was refused: tried again, it may pass.
+_PASSING = frozenset(
+    {errno.ERESTART, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN, errno.EINTR, errno.EPERM, errno.EACCES}
+)
 
 
 class DataplaneError(Exception):
@@ -79,8 +83,9 @@ class Tables:
     the start, after a refusal, after a missing answer. Then our tables are read, and the difference is written; the
     transaction carries the ruleset's generation, so that nobody writes in between.
 
-    **Retries.** A refused difference is followed by a reading, a second one, and a transaction that deletes our tables
-    and makes them anew, with the guard's beside them until all is there. When that fails too, `DataplaneError` is
+    **Retries.** A refused difference is followed by a reading and a second one. What is refused then of a policy or
+    profile denies from there on, and holds up nothing else; for anything else a transaction deletes our tables and
+    makes them anew, with the guard's beside them until all is there. When that fails too, `DataplaneError` is
     raised; the next call begins by reading. The books keep the wish, whatever happened.
     """
 
@@ -253,7 +258,8 @@ class Tables:
         return Applied(len(operations), octets)
 
     def _reconcile(self) -> Applied:
-        """Read, and write what differs; when that is refused twice, replace our tables as a whole.
+        """Read, and write what differs. When that is refused twice the policy in question denies; where it is none, our
+        tables are replaced as a whole.
 
         So too when others write faster than we read, up to the last attempt: what is written then depends on nothing
         that was read.
@@ -269,9 +275,19 @@ class Tables:
             except OSError as error:
                 self._fail(error)
                 refused += isinstance(error, TransactionError) and error.errno != errno.ERESTART
-                if refused > _REFUSALS:
+                if refused == _REFUSALS and self._refuse(error):
+                    refused = 0
+                elif refused > _REFUSALS:
                     break
         raise DataplaneError(f"the kernel does not take our nftables tables: {self._last_error}") from self._last_error
+
+    def _refuse(self, error: OSError) -> bool:
+        """Let the policy that the kernel refuses deny, so that it holds up no other; whether it was a policy."""
+        operation = error.operation if isinstance(error, TransactionError) else None
+        if operation is None or error.errno in _PASSING:
+            return False
+        family, reason = operation.payload[0], str(error.strerror)
+        return any(one.rendering.refuse(operation.name, reason) for one in self._families if one.table.family == family)
 
     def _reconcile_once(self, *, anew: bool, bound: bool) -> Applied:
         """`bound`: refused where anybody wrote since the reading."""
