@@ -138,9 +138,12 @@ def test_names_that_others_gave_have_no_prefix() -> None:
         ("6600.0000.000a", "66:00:00:00:00:0a"),
         ("00:00:5e:00:53:01:00:01", ""),
         (":".join(["00"] * 20), ""),
+        ("01:00:5e:00:00:01", ""),
+        ("ff:ff:ff:ff:ff:ff", ""),
+        ("00:00:00:00:00:00", ""),
     ],
 )
-def test_a_mac_address_that_is_no_ethernet_s_counts_as_not_given(given: str, kept: str) -> None:
+def test_a_mac_address_that_no_device_can_have_counts_as_not_given(given: str, kept: str) -> None:
     assert _read(node("a", "10.9.0.1", "10.0.0.1", given)).vxlan_mac == kept
 
 

@@ -300,8 +300,9 @@ def decode_node(key: str, raw: bytes, revision: int) -> Node:
 
 
 def _ethernet(mac: str) -> str:
-    """The address; empty, as if none were given, for one of 8 or 20 bytes, which a VXLAN device cannot have."""
-    return mac if len(mac) == len("66:00:00:00:00:01") else ""
+    """The address; empty, as if none were given, where a VXLAN device cannot have it: 8 or 20 bytes, a group, zero."""
+    fits = len(mac) == len("66:00:00:00:00:01") and not int(mac[:2], 16) & 1 and mac != "00:00:00:00:00:00"
+    return mac if fits else ""
 
 
 def decode_pool(key: str, raw: bytes, revision: int) -> PoolInput:
