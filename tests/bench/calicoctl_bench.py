@@ -36,7 +36,7 @@ def bench(rounds: int) -> list[str]:
 def _fill(cluster: Cluster) -> None:
     store = Etcd(EtcdSettings(tuple(cluster.urls)))
     for index in range(_POOLS):
-        _store(store, "IPPool", f"ippools/p{index}", {"cidr": f"10.{index}.0.0/16"})
+        store_resource(store, "IPPool", f"ippools/p{index}", {"cidr": f"10.{index}.0.0/16"})
     for index in range(_ENDPOINTS):
         spec = {
             "orchestrator": "cni",
@@ -47,11 +47,12 @@ def _fill(cluster: Cluster) -> None:
             "profiles": ["calico"],
             "interfaceName": f"cali{index}",
         }
-        _store(store, "WorkloadEndpoint", f"workloadendpoints/default/n-cni-c{index}-eth0", spec)
+        store_resource(store, "WorkloadEndpoint", f"workloadendpoints/default/n-cni-c{index}-eth0", spec)
     store.close()
 
 
-def _store(store: Etcd, kind: str, key: str, spec: Mapping[str, object]) -> None:
+def store_resource(store: Etcd, kind: str, key: str, spec: Mapping[str, object]) -> None:
+    """Write a resource as it stands in etcd."""
     namespace = {"namespace": "default"} if kind == "WorkloadEndpoint" else {}
     metadata = {"name": key.rpartition("/")[2], **namespace}
     document = {"kind": kind, "apiVersion": "projectcalico.org/v3", "metadata": metadata, "spec": spec}
