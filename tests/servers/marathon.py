@@ -25,6 +25,7 @@ class FakeMarathon:
         self.deployments: list[dict[str, Any]] = []
         self.requests: list[tuple[str, str, Any]] = []
         self.keeps_deploying = False
+        self.answer: Any = ...  # to every question, instead of Marathon's
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -51,7 +52,8 @@ class FakeMarathon:
                 pass
 
             def do_GET(self) -> None:
-                self._answer(*marathon._get(urllib.parse.urlsplit(self.path)))
+                is_itself = marathon.answer is ...
+                self._answer(*marathon._get(urllib.parse.urlsplit(self.path)) if is_itself else (200, marathon.answer))
 
             def do_PUT(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -1,5 +1,6 @@
 """`calicoctl migrate` as a program: on files and back, and through Marathon's API and back."""
 
+import errno
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from calico.calicoctl.migration import record
 from tests.servers.marathon import FakeMarathon
 from tests.unit.calicoctl.definitions import CASES
 from tests.unit.calicoctl.test_migrate_svc import CONFIG, MARATHON, SVC
@@ -17,6 +19,8 @@ from tests.unit.calicoctl.test_migrate_svc import CONFIG, MARATHON, SVC
 from .conftest import EXTRA, Result
 
 Migrate = Callable[..., Result]
+
+DEFINITION = '{"id": "/a", "networks": [{"name": "dcos"}]}'
 
 
 @pytest.fixture
@@ -106,6 +110,66 @@ def test_a_damaged_record_is_said(migrate: Migrate, tmp_path: Path) -> None:
     (tmp_path / ".calico-migration/index.json").write_text("[")
     done = migrate("marathon", path, "--back")
     assert done.code == 1 and "is no record of a migration" in done.err
+
+
+def test_the_record_may_be_where_other_files_are(migrate: Migrate, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(DEFINITION)
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / ("0" * 64)).write_text("somebody's")
+    migrate("marathon", path, "--record", tmp_path / "kept")
+    assert migrate("marathon", path, "--back", "--record", tmp_path / "kept").code == 0
+    assert contents(tmp_path) == {"a.json": DEFINITION.encode(), "kept/" + "0" * 64: b"somebody's"}
+
+
+def test_a_link_stays_one_and_what_it_leads_to_is_migrated_once(migrate: Migrate, tmp_path: Path) -> None:
+    (tmp_path / "apps").mkdir()
+    (tmp_path / "real.json").write_text(DEFINITION)
+    for name in ("a.json", "b.json"):
+        (tmp_path / "apps" / name).symlink_to("../real.json")
+    assert "1 migrated, 1 not concerned" in migrate("marathon", tmp_path / "apps").err
+    assert (tmp_path / "apps/a.json").is_symlink()
+    assert "calico" in (tmp_path / "real.json").read_text()
+    assert "1 taken back, 1 not concerned" in migrate("marathon", tmp_path / "apps", "--back").err
+    assert contents(tmp_path)["real.json"] == DEFINITION.encode()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody")
+def test_the_owner_stays(migrate: Migrate, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(DEFINITION)
+    os.chown(path, 1234, 2345)
+    migrate("marathon", path)
+    assert (path.stat().st_uid, path.stat().st_gid) == (1234, 2345)
+
+
+def test_a_migration_that_died_before_it_wrote_is_no_change_of_somebodys(migrate: Migrate, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(DEFINITION)
+    migrate("marathon", path)
+    path.write_text(DEFINITION)
+    back = migrate("marathon", path, "--back")
+    assert (back.code, "0 taken back, 1 not concerned" in back.err) == (0, True), back.err
+    assert contents(tmp_path) == {"a.json": DEFINITION.encode()}
+
+
+def test_a_full_disk_leaves_the_file_and_nothing_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(DEFINITION)
+
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        record.write(path, b"other")
+    assert contents(tmp_path) == {"a.json": DEFINITION.encode()}
+
+
+@pytest.mark.parametrize("name", ["", "a b", 'a"b', "a: b", "{{x}}"])
+def test_no_network_has_such_a_name(migrate: Migrate, tmp_path: Path, name: str) -> None:
+    done = migrate("marathon", tmp_path, "--to", name)
+    assert (done.code, "cannot name a network" in done.err) == (1, True), done.err
 
 
 def test_what_is_no_definition_stops_nobody_else(migrate: Migrate, tmp_path: Path) -> None:
@@ -271,3 +335,66 @@ def test_a_marathon_that_is_away_or_without_that_application(
 
 def test_svc_takes_no_address(migrate: Migrate) -> None:
     assert migrate("svc", "http://127.0.0.1:9").code == 1
+
+
+def test_the_way_back_needs_no_option_of_the_way_there(marathon: FakeMarathon, migrate: Migrate, token: Path) -> None:
+    before = json.loads(json.dumps([marathon.apps, marathon.pods]))
+    options = ("--token-file", token, "--wait", 10)
+    assert migrate("marathon", marathon.url, "--to", "blue", "--allow-host-ports", *options).code == 0
+    assert network_of(marathon)["/published"] == "blue"
+    back = migrate("marathon", marathon.url, "--back", *options)
+    assert (back.code, "4 taken back" in back.err) == (0, True), back.err
+    assert [marathon.apps, marathon.pods] == before
+
+
+def test_what_marathon_refused_needs_no_way_back(marathon: FakeMarathon, migrate: Migrate, token: Path) -> None:
+    marathon.lock("/web")
+    url = f"{marathon.url}/v2/apps//web"
+    assert migrate("marathon", url, "--token-file", token).code == 1
+    back = migrate("marathon", url, "--back", "--token-file", token)
+    assert (back.code, "0 taken back, 1 not concerned" in back.err) == (0, True), back.err
+
+
+@pytest.mark.parametrize("answer", ["pong", {"apps": [1]}, {"apps": [{"cmd": "x"}]}, {"apps": {}}, None])
+def test_a_server_that_is_no_marathon(marathon: FakeMarathon, migrate: Migrate, token: Path, answer: Any) -> None:
+    marathon.answer = answer
+    done = migrate("marathon", marathon.url, "--token-file", token)
+    assert (done.code, "is it Marathon's address?" in done.err) == (1, True), done.err
+
+
+def test_a_definition_that_cannot_be_written_stops_nobody_else(
+    marathon: FakeMarathon, migrate: Migrate, token: Path
+) -> None:
+    marathon.apps["/web"]["cpus"] = float("inf")
+    done = migrate("marathon", marathon.url, "--token-file", token, "--allow-host-ports")
+    assert done.code == 1 and "/v2/apps//web: is no definition" in done.err
+    assert network_of(marathon)["/group/db"] == "calico"
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("http://me:hunter2@127.0.0.1:9/", "give the user with --user"),
+        ("http://127.0.0.1:9x/", "is no address"),
+        ("http://127.0.0.1:9/a b", "control characters"),
+    ],
+)
+def test_addresses_that_are_none(migrate: Migrate, url: str, told: str) -> None:
+    done = migrate("marathon", url)
+    assert (done.code, told in done.err, "hunter2" in done.err) == (1, True, False), done.err
+
+
+@pytest.mark.parametrize("content", [b"two\nlines", "t\u00f6ken".encode(), b"\xff"])
+def test_a_token_that_is_none_is_not_shown(
+    marathon: FakeMarathon, migrate: Migrate, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "token").write_bytes(content)
+    done = migrate("marathon", marathon.url, "--token-file", tmp_path / "token")
+    assert (done.code, "token: holds no token" in done.err) == (1, True), done.err
+    assert "lines" not in done.err
+
+
+def test_a_file_of_an_option_that_is_missing_is_named(migrate: Migrate, tmp_path: Path) -> None:
+    for option in ("--token-file", "--password-file", "--ca-file"):
+        done = migrate("marathon", "http://127.0.0.1:9/", "--user", "me", option, tmp_path / "none")
+        assert (done.code, str(tmp_path / "none") in done.err) == (1, True), (option, done.err)

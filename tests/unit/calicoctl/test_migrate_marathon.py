@@ -65,6 +65,7 @@ def test_host_ports_may_be_given_up() -> None:
         ("[1 2]", "should be ','"),
         ("[" * 300, "nested too deeply"),
         ('{"a": tru}', "is no JSON value"),
+        ('{"a": ' + "1" * 5000 + "}", "line 1, column 7: is a number of too many digits"),
     ],
 )
 def test_what_is_no_json_is_told_with_its_place(text: str, told: str) -> None:

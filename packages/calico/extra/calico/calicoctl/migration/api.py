@@ -6,6 +6,7 @@ of one's own may want a user and a password.
 """
 
 import base64
+import http.client
 import json
 import ssl
 import time
@@ -39,7 +40,17 @@ class Target(NamedTuple):
 
 
 def target(url: str) -> Target:
-    """Split a URL: Marathon's own, or one of an application (`/v2/apps//id`) or a pod (`/v2/pods//id`)."""
+    """Split a URL: Marathon's own, or one of an application (`/v2/apps//id`) or a pod (`/v2/pods//id`).
+
+    ApiError for one that nobody can be asked at.
+    """
+    try:
+        parts = urllib.parse.urlsplit(url)
+        has_user, _ = "@" in parts.netloc, parts.port
+    except ValueError as error:
+        raise ApiError(f"{url}: is no address: {error}") from error
+    if has_user:
+        raise ApiError(f"{parts.hostname}: its address holds a user: give the user with --user and --password-file")
     for kind in ("apps", "pods"):
         base, found, rest = url.partition(f"/v2/{kind}")
         if found:
@@ -59,27 +70,36 @@ class Marathon:
         elif access.user:
             pair = base64.b64encode(f"{access.user}:{access.password}".encode()).decode()
             self._headers["Authorization"] = f"Basic {pair}"
-        context = ssl.create_default_context(cafile=access.ca_file or None)
+        try:
+            context = ssl.create_default_context(cafile=access.ca_file or None)
+        except OSError as error:
+            raise ApiError(f"{access.ca_file}: is no file of certificates: {error.strerror or error}") from error
         # A redirect would carry the token to another place.
         self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _NoRedirect())
 
     def items(self, wanted: Target) -> list[tuple[str, dict[str, Any]]]:
         """(kind, definition) of what is meant, by id."""
         kinds = [wanted.kind] if wanted.kind else ["apps", "pods"]
-        found = []
-        for kind in kinds:
-            if wanted.id:
-                answer = self._ask("GET", self._path(kind, wanted.id))
-                found.append((kind, answer.get("app", answer)))
-            else:
-                answer = self._ask("GET", f"/v2/{kind}")
-                found += [(kind, each) for each in (answer.get("apps", []) if kind == "apps" else answer)]
-        return sorted(found, key=lambda item: str(item[1].get("id")))
+        if wanted.id:
+            return [(kind, self.get(kind, wanted.id)) for kind in kinds]
+        found = [(kind, each) for kind in kinds for each in self._list(kind)]
+        return sorted(found, key=lambda item: str(item[1]["id"]))
 
     def get(self, kind: str, identifier: str) -> dict[str, Any]:
         """A definition as it is now."""
-        answer = self._ask("GET", self._path(kind, identifier))
-        return dict(answer.get("app", answer))
+        path = self._path(kind, identifier)
+        answer = self._ask("GET", path)
+        return self._definitions(path, [answer.get("app", answer) if isinstance(answer, dict) else answer])[0]
+
+    def _list(self, kind: str) -> list[dict[str, Any]]:
+        path = f"/v2/{kind}"
+        answer = self._ask("GET", path)
+        return self._definitions(path, answer.get("apps") if isinstance(answer, dict) else answer)
+
+    def _definitions(self, path: str, listed: Any) -> list[dict[str, Any]]:
+        if not isinstance(listed, list) or not all(isinstance(each, dict) and "id" in each for each in listed):
+            raise ApiError(f"GET {self.base}{path}: the answer holds no definitions: is it Marathon's address?")
+        return listed
 
     def put(self, kind: str, identifier: str, body: dict[str, Any], force: bool) -> str:
         """Change a definition; the deployment's id, which is empty where Marathon names none."""
@@ -111,7 +131,7 @@ class Marathon:
                 return json.loads(answer.read() or b"{}")
         except urllib.error.HTTPError as error:
             raise ApiError(f"{method} {url}: {_reason(error)}") from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise ApiError(f"{method} {url}: {getattr(reason, 'strerror', None) or reason}") from error
 

@@ -80,7 +80,10 @@ def _value(text: str, position: int, depth: int) -> Node:
     scalar = _SCALAR.match(text, position)
     if scalar is None:
         raise NotJson(_place(text, position, "is no JSON value"))
-    return Node(position, scalar.end(), json.loads(scalar.group()))
+    try:
+        return Node(position, scalar.end(), json.loads(scalar.group()))
+    except ValueError as error:
+        raise NotJson(_place(text, position, "is a number of too many digits")) from error
 
 
 def _object(text: str, start: int, depth: int) -> Node:

@@ -1,15 +1,18 @@
-"""What a migration leaves for the way back: the bytes as they were, and the digest of what they became.
+"""What a migration leaves for the way back: the bytes as they were, and as they became.
 
     .calico-migration/
       index.json             {name: {"before": sha256, "after": sha256}}
-      <sha256>               the bytes as they were, once for each content
+      <sha256>               bytes, once for each content
 
-`back` gives the bytes back that were there, if what is there now is what the migration wrote.
+`back` gives the bytes back that were there, if what is there now is what the migration wrote. The directory may be one
+that holds other files: they are nobody's business here.
 """
 
 import hashlib
 import json
 import os
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +27,7 @@ class Kept(NamedTuple):
     """What was kept of one thing."""
 
     before: bytes
-    after: str
+    after: bytes
 
 
 def digest(content: bytes) -> str:
@@ -36,38 +39,46 @@ def keep(directory: Path, name: str, before: bytes, after: bytes) -> None:
     """Remember, before the change is made. Of a thing that was migrated twice the first bytes stay the way back."""
     index = _read(directory)
     first = index.get(name, {})
-    start = first["before"] if first.get("after") == digest(before) else digest(before)
-    _write(directory / digest(before), before)
-    index[name] = {"before": start, "after": digest(after)}
+    is_again = first.get("after") == digest(before)
+    for content in (after,) if is_again else (before, after):
+        _write(directory / digest(content), content)
+    index[name] = {"before": first["before"] if is_again else digest(before), "after": digest(after)}
     _write_index(directory, index)
+    _drop(directory, index, first)
 
 
 def kept(directory: Path, name: str) -> Kept | None:
     """What there is of a thing; None where it was not migrated from here. RecordError where it is damaged."""
     about = _read(directory).get(name)
-    if about is None:
-        return None
+    return None if about is None else Kept(*(_content(directory / about[when]) for when in ("before", "after")))
+
+
+def _content(path: Path) -> bytes:
     try:
-        before = (directory / about["before"]).read_bytes()
+        content = path.read_bytes()
     except OSError as error:
-        raise RecordError(f"{directory / about['before']}: {error.strerror}") from error
-    if digest(before) != about["before"]:
-        raise RecordError(f"{directory / about['before']}: was changed, and is not what was there before")
-    return Kept(before, about["after"])
+        raise RecordError(f"{path}: {error.strerror}") from error
+    if digest(content) != path.name:
+        raise RecordError(f"{path}: was changed, and is not what was kept")
+    return content
 
 
 def forget(directory: Path, name: str) -> None:
     """After the way back."""
     index = _read(directory)
-    gone = index.pop(name, None)
+    gone = index.pop(name, {})
     _write_index(directory, index)
-    if gone and gone["before"] not in {about["before"] for about in index.values()}:
-        (directory / gone["before"]).unlink(missing_ok=True)
+    _drop(directory, index, gone)
     if not index:
-        (directory / "index.json").unlink(missing_ok=True)
-        for left in directory.iterdir():
-            left.unlink()
-        directory.rmdir()
+        (directory / "index.json").unlink()
+        with suppress(OSError):  # other files are in it
+            directory.rmdir()
+
+
+def _drop(directory: Path, index: dict[str, dict[str, str]], gone: dict[str, str]) -> None:
+    """Remove what only `gone` needed."""
+    for unused in set(gone.values()) - {each for about in index.values() for each in about.values()}:
+        (directory / unused).unlink(missing_ok=True)
 
 
 def names(directory: Path) -> list[str]:
@@ -76,12 +87,23 @@ def names(directory: Path) -> list[str]:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Replace a file's bytes at once; its mode stays."""
-    mode = path.stat().st_mode & 0o7777 if path.exists() else 0o644
-    draft = path.with_name(f".{path.name}.new")
-    draft.write_bytes(content)
-    draft.chmod(mode)
-    os.replace(draft, path)
+    """Replace a file's bytes at once, of a link its target's; mode and, where we may set it, owner stay."""
+    path = path.resolve()
+    status = path.stat() if path.exists() else None
+    descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            if status is not None:
+                with suppress(PermissionError):
+                    os.fchown(descriptor, status.st_uid, status.st_gid)
+            os.fchmod(descriptor, 0o644 if status is None else status.st_mode & 0o7777)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(draft, path)
+    except BaseException:
+        os.unlink(draft)
+        raise
 
 
 def _write(path: Path, content: bytes) -> None:

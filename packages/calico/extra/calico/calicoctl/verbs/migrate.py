@@ -4,6 +4,7 @@ import argparse
 import difflib
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from calico.calicoctl.migration.values import Change, Finding, Wish
 from calico.calicoctl.session import Failure, Session
 
 _READ_ONLY = ("version", "versionInfo", "uris", "deployments", "lastTaskFailure", "readinessCheckResults")
+_NETWORK = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 class _Told(NamedTuple):
@@ -28,6 +30,8 @@ class _Told(NamedTuple):
 
 def run(session: Session, options: argparse.Namespace) -> int:
     """0: everything is decided and done; 1: something is left for a person, or failed."""
+    if not _NETWORK.fullmatch(options.new):
+        raise Failure(f"--to: {options.new!r} cannot name a network: letters, digits, '-', '_' and '.'")
     results: list[_Told] = []
     failures: list[str] = []
     for name in options.target:
@@ -119,8 +123,8 @@ def _below(form: str, top: Path) -> Iterator[Path]:
 def _record_of(options: argparse.Namespace, path: Path) -> tuple[Path, str]:
     """Where the way back of a file is kept, and under which name."""
     if options.record:
-        return Path(options.record), str(path.absolute())
-    return path.absolute().parent / record.DIRECTORY, path.name
+        return Path(options.record), str(path.resolve())
+    return path.resolve().parent / record.DIRECTORY, path.resolve().name
 
 
 def _file(options: argparse.Namespace, path: Path) -> _Told:
@@ -145,9 +149,11 @@ def _change(options: argparse.Namespace, path: Path, text: str) -> Change:
 def _file_back(options: argparse.Namespace, path: Path) -> _Told:
     directory, name = _record_of(options, path)
     kept, content = record.kept(directory, name), path.read_bytes()
-    if kept is None:
+    if kept is None or content == kept.before:
+        if kept is not None and not options.dry_run:
+            record.forget(directory, name)
         return _Told(str(path), False, "", ())
-    if record.digest(content) != kept.after:
+    if content != kept.after:
         told = "was changed since it was migrated: put it back yourself"
         return _Told(str(path), False, "", (Finding(str(directory / record.digest(kept.before)), told, True),))
     if not options.dry_run:
@@ -161,15 +167,18 @@ def _file_back(options: argparse.Namespace, path: Path) -> _Told:
 
 
 def _of_api(session: Session, options: argparse.Namespace, url: str) -> Iterator[_Told | str]:
-    wanted = target(url)
     try:
+        wanted = target(url)
         api = Marathon(wanted.base, _access(session, options))
         directory = Path(options.record or record.DIRECTORY)
         if options.back:
             yield from _api_back(options, api, directory, wanted.id)
             return
         items = api.items(wanted)
-    except (ApiError, RecordError, OSError) as error:
+    except OSError as error:
+        yield f"{error.filename}: {error.strerror}"
+        return
+    except (ApiError, RecordError) as error:
         yield str(error)
         return
     for kind, definition in items:
@@ -177,13 +186,17 @@ def _of_api(session: Session, options: argparse.Namespace, url: str) -> Iterator
             yield _definition(options, api, directory, kind, definition)
         except (ApiError, RecordError, OSError) as error:
             yield str(error)
+        except (jsontext.NotJson, UnicodeEncodeError) as error:
+            yield f"{api.base}/v2/{kind}/{definition['id']}: is no definition: {error}"
 
 
 def _access(session: Session, options: argparse.Namespace) -> Access:
     def secret(path: str) -> str:
-        return Path(path).read_text().strip() if path else ""
+        return Path(path).read_text(errors="replace").strip() if path else ""
 
     token = secret(options.token_file) or session.environment.get("DCOS_ACS_TOKEN", "")
+    if not (token.isascii() and token.isprintable()):
+        raise ApiError(f"{options.token_file or 'DCOS_ACS_TOKEN'}: holds no token, which is one line of ASCII")
     return Access(token, options.user, secret(options.password_file), options.ca_file)
 
 
@@ -204,7 +217,7 @@ def _definition(
         return told
     wanted = json.loads(change.after)
     body = wanted if kind == "pods" else {key: wanted[key] for key in wanted if wanted[key] != shown.get(key)}
-    record.keep(directory, name, before.encode(), json.dumps(body, sort_keys=True).encode())
+    record.keep(directory, name, before.encode(), change.after.encode())
     return told._replace(findings=(*told.findings, *_put(options, api, kind, identifier, body)))
 
 
@@ -241,9 +254,12 @@ def _one_back(options: argparse.Namespace, api: Marathon, directory: Path, name:
     kept = record.kept(directory, name)
     if kept is None:
         raise RecordError(f"{name}: was not migrated from here")
-    before, now = json.loads(kept.before), api.get(kind, identifier)
-    changed = json.loads(marathon.migrate(kept.before.decode(), _wish(options)).after)
-    members = {key for key in changed if changed[key] != before.get(key)}
+    before, changed, now = json.loads(kept.before), json.loads(kept.after), api.get(kind, identifier)
+    members = {key for key in changed if changed[key] != before[key]}
+    if all(now.get(key) == before[key] for key in members):  # what was to be written never was
+        if not options.dry_run:
+            record.forget(directory, name)
+        return _Told(name, False, "", ())
     if any(now.get(key) != changed[key] for key in members):
         told = "was changed since it was migrated: change its network back yourself"
         return _Told(name, False, "", (Finding(identifier, told, True),))
