@@ -52,6 +52,8 @@ CASES = (
         ' "networks": [{"mode": "container", "name": "dcos"}]}',
         (_NAME,),
     ),
+    Case("a-change-without-an-id", '{"networks": [{"mode": "container", "name": "dcos"}], "x": 1}', (_NAME,)),
+    Case("an-old-change-without-an-id", '{"ipAddress": {"networkName": "dcos"}}', (_LEGACY,)),
     Case("mode-left-out", '{"id": "/a", "networks": [{"name": "dcos"}]}', (_NAME,)),
     Case(
         "mode-in-capitals",

@@ -112,6 +112,44 @@ def test_what_is_no_key_below_networks_is_left_to_a_person() -> None:
     assert len(opens(change)) == 1
 
 
+@pytest.mark.parametrize(
+    ("networks", "told"),
+    [
+        (" {\n      dcos: {}\n    }", "line 3: is not one line of {...}"),
+        (" &name\n      dcos:", "line 3: is not one line of {...}"),
+        (" *name", "line 3: is not one line of {...}"),
+        (" [dcos]", "line 3: is not one line of {...}"),
+        (" dcos", "line 3: is not one line of {...}"),
+        ("\n    - dcos", "line 4: is below networks and no key of it"),
+        ("\n      dcos:\n      calico:", "line 3: would have the network calico twice"),
+        (" {calico: {}, dcos: {}}", "line 3: would have the network calico twice"),
+    ],
+)
+def test_networks_that_a_person_must_look_at(networks: str, told: str) -> None:
+    text = f"pods:\n  a:\n    networks:{networks}\n  b:\n    networks:\n      dcos:\n"
+    change = svc.migrate("svc.yml", text, Wish())
+    assert change.after == text[:-6] + "calico:\n", "what is clear is done"
+    assert len(opens(change)) == 1 and told in opens(change)[0]
+
+
+def test_a_key_further_down_is_no_network() -> None:
+    text = "pods:\n  a:\n    networks: {other: {labels: {dcos: x}}}\n"
+    assert svc.migrate("svc.yml", text, Wish()) == Change(text, ())
+
+
+def test_a_networks_name_that_is_left_to_marathon() -> None:
+    for text in (
+        '{"networks": [{"mode": "container"}]}',
+        '{"networks": [{"mode": "container", "labels": {"name": 1}}]}',
+    ):
+        change = svc.migrate("marathon.json.mustache", text, Wish())
+        assert change.after == text
+        (only,) = opens(change)
+        assert "networks: a network of mode container has no name, so it is dcos" in only
+    for text in ('{"networks": [{"mode": "host"}]}', '{"networks": [{"mode": "{{mode}}", {{{rest}}}}]}'):
+        assert svc.migrate("marathon.json.mustache", text, Wish()) == Change(text, ())
+
+
 def test_a_template_of_marathons_definition() -> None:
     change = svc.migrate("marathon.json.mustache", MARATHON, Wish())
     expected = MARATHON

@@ -37,7 +37,6 @@ class _Item(NamedTuple):
 
     node: Node
     name: str
-    is_pod: bool
 
 
 class _Plan(NamedTuple):
@@ -56,20 +55,19 @@ def migrate(text: str, wish: Wish) -> Change:
     return Change(edited(text, edits), tuple(findings))
 
 
-def _items(node: Node, is_pod: bool = False) -> Iterator[_Item]:
-    """Every application and pod of a definition, a list of them, an answer of the API or a group."""
+def _items(node: Node) -> Iterator[_Item]:
+    """Every application and pod of a definition, a list of them, an answer of the API or a group; also a change."""
     for each in node.elements:
-        yield from _items(each, is_pod)
+        yield from _items(each)
     members = node.members
     nested = [key for key in ("apps", "pods", "groups") if key in members and isinstance(members[key].value, list)]
     for key in nested:
-        yield from _items(members[key], key == "pods")
-    if "app" in members and "id" in members["app"].members:
-        yield from _items(members["app"])
-    elif "spec" in members and "id" in members["spec"].members:
-        yield from _items(members["spec"], True)
-    elif "id" in members and not nested:
-        yield _Item(node, members["id"].text, is_pod or "containers" in members)
+        yield from _items(members[key])
+    inner = next((members[key] for key in ("app", "spec") if key in members and "id" in members[key].members), None)
+    if inner is not None:
+        yield from _items(inner)
+    elif not nested and members.keys() & {"id", "networks", "ipAddress"}:
+        yield _Item(node, members["id"].text if "id" in members else "without an id")
 
 
 def _plan(text: str, item: _Item, wish: Wish) -> _Plan:

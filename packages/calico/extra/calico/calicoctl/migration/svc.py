@@ -19,6 +19,8 @@ _KEY = re.compile(
 )
 _TAG_LINE = re.compile(r"\s*\{\{[#/^!][^}]*\}\}\s*")
 _FLOW_KEY = re.compile(r"(?P<before>[{,]\s*[\"']?)(?P<key>[^\s\"':{},]+)(?P<after>[\"']?\s*:)")
+_TAG_KEY = "{{}}"
+"""Stands for a key where a tag is, which may bring any."""
 _TAG = re.compile(r"\{\{\{.*?\}\}\}|\{\{.*?\}\}", re.DOTALL)
 
 
@@ -39,9 +41,21 @@ class _Line(NamedTuple):
         return len(self.text) - len(self.text.lstrip(" "))
 
     @property
+    def is_item(self) -> bool:
+        return self.text.lstrip(" ").startswith("-")
+
+    @property
     def is_blank(self) -> bool:
         stripped = self.text.strip()
         return not stripped or stripped.startswith("#") or _TAG_LINE.fullmatch(self.text.rstrip("\r\n")) is not None
+
+
+class _Key(NamedTuple):
+    """A network's name as it is written, and where."""
+
+    start: int
+    end: int
+    text: str
 
 
 def _svc(text: str, wish: Wish) -> Change:
@@ -53,26 +67,29 @@ def _svc(text: str, wish: Wish) -> Change:
         match = _KEY.match(line.text.rstrip("\r\n"))
         if line.is_blank or match is None or match["key"] != "networks":
             continue
-        rest = match["rest"].partition(" #")[0].strip()
         where = f"line {number + 1}"
-        if rest:
-            edits += _flow(line, match.start("rest"), wish)
-            findings += _variables_of(where, rest)
+        rest = match["rest"].partition(" #")[0].strip()
+        keys, told = _flow(line, match.start("rest"), rest, where) if rest else _block(lines, number)
+        findings += told
+        named = [wish.new if key.text in wish.old else key.text for key in keys]
+        changes = [Edit(key.start, key.end, wish.new) for key in keys if key.text in wish.old]
+        if changes and named.count(wish.new) > 1:
+            findings.append(
+                Finding(where, f"would have the network {wish.new} twice: take one of its networks out", True)
+            )
         else:
-            found, told = _block(lines, number, wish)
-            edits += found
-            findings += told
+            edits += changes
     return Change(edited(text, edits), tuple(findings))
 
 
-def _block(lines: list[_Line], number: int, wish: Wish) -> tuple[list[Edit], list[Finding]]:
+def _block(lines: list[_Line], number: int) -> tuple[list[_Key], list[Finding]]:
     """The keys one level below `networks:`."""
-    edits, findings = [], []
+    keys, findings = [], []
     child: int | None = None
     for offset, line in enumerate(lines[number + 1 :], number + 2):
         if line.is_blank:
             continue
-        if line.indent <= lines[number].indent:
+        if line.indent < lines[number].indent or (line.indent == lines[number].indent and not line.is_item):
             break
         child = line.indent if child is None else child
         if line.indent != child:
@@ -82,15 +99,26 @@ def _block(lines: list[_Line], number: int, wish: Wish) -> tuple[list[Edit], lis
             findings.append(Finding(f"line {offset}", "is below networks and no key of it: look at it", True))
         elif match["key"].startswith("{{"):
             findings += _variables_of(f"line {offset}", match["key"])
-        elif match["key"] in wish.old:
-            edits.append(Edit(line.start + match.start("key"), line.start + match.end("key"), wish.new))
-    return edits, findings
+        else:
+            keys.append(_Key(line.start + match.start("key"), line.start + match.end("key"), match["key"]))
+    return keys, findings
 
 
-def _flow(line: _Line, start: int, wish: Wish) -> Iterator[Edit]:
-    for match in _FLOW_KEY.finditer(line.text, start):
-        if match["key"] in wish.old:
-            yield Edit(line.start + match.start("key"), line.start + match.end("key"), wish.new)
+def _flow(line: _Line, start: int, rest: str, where: str) -> tuple[list[_Key], list[Finding]]:
+    """The keys of `{...}`, those of mappings in it left out."""
+    variables = list(_variables_of(where, rest))
+    if _TAG.fullmatch(rest):
+        return [], variables
+    plain = _TAG.sub(lambda match: "x" * len(match.group()), line.text)
+    value = plain[start:].partition(" #")[0].strip()
+    if not (value.startswith("{") and value.endswith("}") and value.count("{") == value.count("}")):
+        return [], [Finding(where, "is not one line of {...}: look at it", True)]
+    keys = []
+    for match in _FLOW_KEY.finditer(plain, start):
+        before = plain[start : match.start() + 1]
+        if before.count("{") - before.count("}") == 1:
+            keys.append(_Key(line.start + match.start("key"), line.start + match.end("key"), match["key"]))
+    return keys, variables
 
 
 def _variables_of(where: str, text: str) -> Iterator[Finding]:
@@ -104,12 +132,13 @@ def _variables_of(where: str, text: str) -> Iterator[Finding]:
 
 
 class _Token(NamedTuple):
-    """A string value of a template, with the keys above it."""
+    """A string value of a template, or a tag: the keys above it, and where the bracket opens that it is in."""
 
     path: tuple[str, ...]
     start: int
     end: int
     text: str
+    bracket: int
 
 
 def _marathon(text: str, wish: Wish) -> Change:
@@ -126,7 +155,20 @@ def _marathon(text: str, wish: Wish) -> Change:
         if token.text in wish.old:
             edits.append(Edit(token.start, token.end, f'"{wish.new}"'))
         findings += _variables_of(".".join(token.path), token.text)
+    if "dcos" in wish.old:
+        findings += _unnamed(tokens)
     return Change(edited(text, edits), tuple(findings))
+
+
+def _unnamed(tokens: list[_Token]) -> Iterator[Finding]:
+    """Networks without a name, which Marathon takes for `dcos`."""
+    networks: dict[int, dict[str, str]] = {}
+    for token in tokens:
+        if token.path[-3:-1] == ("networks", "[]"):
+            networks.setdefault(token.bracket, {})[token.path[-1]] = token.text
+    for members in networks.values():
+        if members.get("mode", "").lower() == "container" and not members.keys() & {"name", _TAG_KEY}:
+            yield Finding("networks", "a network of mode container has no name, so it is dcos: give it one", True)
 
 
 def _names_network(path: tuple[str, ...]) -> bool:
@@ -136,14 +178,17 @@ def _names_network(path: tuple[str, ...]) -> bool:
 
 
 def _tokens(text: str) -> Iterator[_Token]:
-    """The string values of a JSON text with mustache tags in it, which count as nothing, also around commas."""
+    """The string values of a JSON text, and the mustache tags in it, which count as nothing, also around commas."""
     stack: list[str] = []  # "{" and "[" of what is open
+    opened: list[int] = []  # where
     keys: list[str] = []  # for each open bracket the key that is being given a value, "[]" in arrays
     position, is_value = 0, False
     while position < len(text):
         character = text[position]
         tag = _TAG.match(text, position) if text.startswith("{{", position) else None
         if tag is not None:
+            if stack:
+                yield _Token((*keys[:-1], _TAG_KEY), position, tag.end(), "", opened[-1])
             position = tag.end()
         elif character == '"':
             match = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL).match(text, position)
@@ -152,9 +197,13 @@ def _tokens(text: str) -> Iterator[_Token]:
             if stack[-1:] == ["{"] and not is_value:
                 keys[-1] = match.group()[1:-1]
             elif stack:
-                yield _Token(tuple(keys), position, match.end(), match.group()[1:-1])
+                yield _Token(tuple(keys), position, match.end(), match.group()[1:-1], opened[-1])
             position = match.end()
         else:
+            if character in "{[":
+                opened.append(position)
+            elif character in "}]" and opened:
+                opened.pop()
             is_value = _step(character, stack, keys, is_value)
             position += 1
     if stack:
