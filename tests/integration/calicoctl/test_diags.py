@@ -38,6 +38,8 @@ Result=success
 NRestarts=0
 StatusText=token=st4tus-secret
 MainPID=1
+ConditionResult={condition}
+ConditionTimestampMonotonic=1
 """
 ALLOCATE = """
 from calico.datastore.etcd import Etcd, EtcdSettings
@@ -81,6 +83,7 @@ class Node:
         (directory / "var/calico/nodename").write_text("10.0.0.1")
         (directory / "etc/dcos-calico/pki/etcd-password").write_text("pl4nted-secret\n")
         self.units: dict[str, tuple[str, str]] = {"dcos-calico-felix.service": ("active", "running")}
+        self.unwanted: tuple[str, ...] = ("dcos-calico-confd.service", "dcos-calico-bird.service")
         self.plant: list[str] = list(INTERFACES)
         self.has_etcd = True
         self._numbers = itertools.count()
@@ -113,7 +116,11 @@ class Node:
     def run(self, *words: str) -> "Diags":
         """Plant, collect."""
         d = self.directory
-        shown = [UNIT.format(name=name, state=state, sub=sub) for name, (state, sub) in self.units.items()]
+        units = {**dict.fromkeys(self.unwanted, ("inactive", "dead")), **self.units}
+        shown = [
+            UNIT.format(name=name, state=state, sub=sub, condition="no" if name in self.unwanted else "yes")
+            for name, (state, sub) in units.items()
+        ]
         (d / "units").write_text("\n".join(shown))
         etcd = [
             f"{program('etcd')} --data-dir {d}/etcd/data >{d}/etcd/log 2>&1 & etcd=$!",
@@ -199,6 +206,7 @@ def test_etcd_down(node: Node) -> None:
 def test_bird_down(node: Node) -> None:
     (node.directory / "opt/mesosphere/etc/calico/bird_enabled").touch()
     node.units["dcos-calico-bird.service"] = ("failed", "failed")
+    node.unwanted = ()
     node.plant += [node.pool(vxlan="Never"), node.python(REPORT)]
     done = node.run()
     assert done.rules == {"bird-down", "unit-down"}
@@ -236,7 +244,7 @@ def faked(node: Node, text: str) -> str:
 def test_a_daemons_clock_that_is_off(node: Node) -> None:
     """What serves felix' figures tells its own clock with them."""
     serves = f"coproc {{ {faked(node, DAEMON)}; }}; read -r _ <&${{COPROC[0]}}; daemon=$COPROC_PID"
-    node.plant += [node.pool(), serves]
+    node.plant += [node.pool(), serves, "export http_proxy=http://127.0.0.1:9"]
     done = node.run()
     assert done.rules == {"clock-off"}
     assert "the clock of felix on this node is 7" in done.analysis and "s ahead" in done.analysis

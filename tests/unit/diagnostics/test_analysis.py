@@ -10,14 +10,16 @@ DAY = 86400.0
 GB = 1 << 30
 
 FELIX = Unit("dcos-calico-felix.service", "active", "running", "success", 0, "in sync", 7)
-BIRD = Unit("dcos-calico-bird.service", "inactive", "dead", "success", 0, "", 0)
+BIRD = Unit("dcos-calico-bird.service", "inactive", "dead", "success", 0, "", 0, is_wanted=False)
+CONFD = BIRD._replace(name="dcos-calico-confd.service")
 ETH = Interface("eth0", "", 1500, True)
 VXLAN = Interface("vxlan.calico", "vxlan", 1450, True, "eth0")
+OVERLAY = Interface("vtep1024", "vxlan", 1420, True, "eth0")
 
 GOOD = Facts(
     now=NOW,
     node="10.0.0.1",
-    units=(FELIX, BIRD, Unit("dcos-setup.service", "inactive", "exited", "success", 0, "", 0)),
+    units=(FELIX, BIRD, CONFD, Unit("dcos-setup.service", "inactive", "exited", "success", 0, "", 0)),
     interfaces=(ETH, VXLAN, Interface("cali0", "veth", 1450, True)),
     vxlan_wanted=True,
     disks=(Disk("/", 100 * GB, 50 * GB, 1000, 900), Disk("/dev/odd", 0, 0, 0, 0)),
@@ -68,6 +70,7 @@ FAULTS: dict[str, tuple[Facts, bool]] = {
     "felix-silent": (GOOD._replace(reporting=frozenset({"10.0.0.2"})), False),
     "disk-full": (GOOD._replace(disks=(Disk("/var/lib", 10 * GB, 0, 100, 50),)), True),
     "felix-differs": (GOOD._replace(differences=("route 172.29.1.0/26 is missing",)), False),
+    "certificate-unreadable": (GOOD._replace(certificates=(Certificate("/etc/ca.crt", error="no PEM"),)), True),
     "certificate-ends": (GOOD._replace(certificates=(Certificate("/etc/client.crt", NOW - DAY),)), True),
 }
 """Every rule's fault, planted alone, and whether something does not work because of it."""
@@ -97,6 +100,8 @@ def test_a_planted_fault_is_named_alone_with_evidence_and_a_next_step(rule: str)
         GOOD._replace(reporting=frozenset({"10.0.0.1", "10.0.0.2"})),
         GOOD._replace(units=(FELIX, Unit("dcos-setup.service", "inactive", "dead", "success", 0, "", 0))),
         GOOD._replace(interfaces=(ETH._replace(mtu=9000), VXLAN)),
+        GOOD._replace(interfaces=(ETH, VXLAN, OVERLAY, Interface("cali0", "veth", 1450, True))),
+        GOOD._replace(interfaces=(ETH, VXLAN, OVERLAY._replace(mtu=1500))),
     ],
 )
 def test_what_is_no_fault(facts: Facts) -> None:
@@ -105,7 +110,9 @@ def test_what_is_no_fault(facts: Facts) -> None:
 
 def test_a_daemon_of_a_vxlan_cluster_that_is_not_wanted_is_no_fault_and_one_that_is_wanted_is() -> None:
     assert analyse(GOOD) == []
-    rules = {finding.rule for finding in analyse(GOOD._replace(bird_wanted=True))}
+    rules = {
+        finding.rule for finding in analyse(GOOD._replace(bird_wanted=True, units=(BIRD._replace(is_wanted=True),)))
+    }
     assert rules == {"bird-down", "unit-down"}
 
 

@@ -16,9 +16,10 @@ def run(session: Session, options: argparse.Namespace) -> int:
     """Collect, judge, write; 0 where nothing urgent looks wrong, 1 where something does."""
     places = host.Places()
     collectors = _collectors(places, _opener(session, options))
-    found = collect.gather(collectors, _node(places), redact.known(places.secrets), options.timeout)
-    findings = analysis.analyse(found.facts)
-    text = redact.redact(analysis.render(findings, found.facts, found.unread), redact.known(places.secrets))
+    secrets = redact.known(places.secrets)
+    found = collect.gather(collectors, _node(places), secrets, options.timeout)
+    findings = analysis.presentable(analysis.analyse(found.facts), secrets)
+    text = analysis.render(findings, found.facts, found.unread)
     try:
         _write(session, options, findings, text, found)
     except OSError as error:
@@ -35,7 +36,7 @@ def _write(
 ) -> None:
     session.stdout.write(text)
     if options.html:
-        Path(options.html).write_text(report.render_html(findings, text, found))
+        report.write_page(Path(options.html), report.render_html(findings, text, found))
         session.complain(f"page: {options.html}")
     if not options.analysis:
         name = (

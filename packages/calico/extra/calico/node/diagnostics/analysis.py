@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from calico.node.diagnostics.facts import Facts, Interface
+from calico.node.diagnostics.redact import redact
 
 _MB = 1 << 20
-_OVERHEAD = {"vxlan": 50, "ipip": 20}
+_OVERHEAD = {"vxlan.calico": 50, "tunl0": 20}
+"""Bytes that felix' tunnels add to a packet. Tunnels of others are none of ours."""
 _ONCE = ("dcos-setup.service", "dcos-calico-guard.service")
 """Units that do their work and end: only a failure of theirs is one."""
 _RESTARTS = 3
@@ -50,7 +52,7 @@ def _units(facts: Facts) -> Iterator[Finding]:
         log = facts.log_tails.get(unit.name, "")
         tail = tuple(line for line in log.splitlines()[-3:] if line.strip())
         evidence = (f"{unit.name}: {unit.state} ({unit.sub_state}), result {unit.result}, {unit.status}".rstrip(", "),)
-        if unit.name == "dcos-calico-bird.service" and not facts.bird_wanted:
+        if not unit.is_wanted:
             continue
         is_down = unit.state == "failed" or (unit.state == "inactive" and unit.name not in _ONCE)
         if is_down:
@@ -104,10 +106,10 @@ def _leaks(facts: Facts) -> Iterator[Finding]:
 
 def _mtu(facts: Facts) -> Iterator[Finding]:
     by_name = {each.name: each for each in facts.interfaces or ()}
-    tunnels = [each for each in by_name.values() if each.kind in _OVERHEAD and each.is_up]
+    tunnels = [each for each in by_name.values() if each.name in _OVERHEAD and each.is_up]
     for tunnel in tunnels:
         parent = by_name.get(tunnel.parent)
-        room = _OVERHEAD[tunnel.kind]
+        room = _OVERHEAD[tunnel.name]
         if parent is not None and tunnel.mtu > parent.mtu - room:
             evidence = (f"{tunnel.name}: MTU {tunnel.mtu}; {parent.name}: MTU {parent.mtu}; {room} bytes are added",)
             name = "calico_vxlan_mtu" if tunnel.kind == "vxlan" else "calico_ipinip_mtu"
@@ -185,6 +187,10 @@ def _differences(facts: Facts) -> Iterator[Finding]:
 
 def _certificates(facts: Facts) -> Iterator[Finding]:
     for certificate in facts.certificates or ():
+        if certificate.error:
+            step = "put the certificate there again: dcos_install.sh --pki"
+            yield Finding("certificate-unreadable", f"{certificate.path} is none", (certificate.error,), step)
+            continue
         days = (certificate.ends - facts.now) / 86400
         if days < _CERTIFICATE_DAYS:
             text = f"{certificate.path} has ended" if days < 0 else f"{certificate.path} ends in {days:.0f} days"
@@ -208,6 +214,17 @@ RULES: tuple[Rule, ...] = (
     _differences,
     _leaks,
 )
+
+
+def presentable(findings: list[Finding], secrets: frozenset[str]) -> list[Finding]:
+    """The findings as they may leave the node: without secrets, each text one line of characters that can be seen."""
+
+    def clean(text: str) -> str:
+        return "".join(each if each.isprintable() else " " for each in redact(text, secrets))
+
+    return [
+        finding._replace(text=clean(finding.text), evidence=tuple(map(clean, finding.evidence))) for finding in findings
+    ]
 
 
 def render(findings: list[Finding], facts: Facts, unread: dict[str, str]) -> str:

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from calico.node.diagnostics.facts import Facts
@@ -32,7 +33,10 @@ class Collector(NamedTuple):
 
 
 class Collection(NamedTuple):
-    """Everything that was brought, secrets taken out; `unread` says of each collector that brought nothing why."""
+    """Everything that was brought; `unread` says of each collector that brought nothing why.
+
+    Files are without secrets; facts are for the analysis, whose findings `analysis.presentable` makes so.
+    """
 
     files: dict[str, str]
     facts: Facts
@@ -58,7 +62,13 @@ def gather(collectors: Sequence[Collector], node: str, secrets: frozenset[str], 
         clocks = (*facts.get("clocks", ()), *collected.facts.get("clocks", ()))
         facts.update(collected.facts, clocks=clocks)
     clean = {name: redact(why, secrets) for name, why in unread.items()}
-    return Collection(files, _clean(Facts(**facts), secrets), clean)
+    return Collection(files, Facts(**facts, log_tails=_tails(files)), clean)
+
+
+def _tails(files: dict[str, str]) -> dict[str, str]:
+    """The last lines of each unit's log, by the unit."""
+    logs = {Path(name).stem: text for name, text in files.items() if name.startswith("logs/")}
+    return {f"{name}.service": "\n".join(text.splitlines()[-5:]) for name, text in logs.items()}
 
 
 def _run(collector: Collector, done: dict[str, Collected], unread: dict[str, str]) -> None:
@@ -69,24 +79,17 @@ def _run(collector: Collector, done: dict[str, Collected], unread: dict[str, str
 
 
 def _limited(files: dict[str, str], secrets: frozenset[str]) -> dict[str, str]:
-    """Secrets out, then each file and all of them within bounds; of a long one the end is kept."""
+    """Each file and all of them within bounds and without secrets; of a long one the end is kept, in whole lines."""
     left, kept = TOTAL_LIMIT, {}
     for name, text in sorted(files.items(), key=lambda item: len(item[1])):
-        clean = redact(text, secrets)
         limit = min(FILE_LIMIT, left)
-        if len(clean) > limit:
-            clean = f"... {len(clean) - limit} characters before this are left out ...\n{clean[len(clean) - limit :]}"
+        end = text if len(text) <= limit else text[len(text) - limit :].partition("\n")[2]
+        clean = redact(end, secrets)
+        if len(end) < len(text):
+            clean = f"... {len(text) - len(end)} characters before this are left out ...\n{clean}"
         kept[name] = clean
         left = max(0, left - len(clean))
     return dict(sorted(kept.items()))
-
-
-def _clean(facts: Facts, secrets: frozenset[str]) -> Facts:
-    """Texts of programs and units may quote secrets too."""
-    units = tuple(unit._replace(status=redact(unit.status, secrets)) for unit in facts.units or ())
-    tails = {name: redact(tail, secrets) for name, tail in facts.log_tails.items()}
-    error = redact(facts.datastore_error, secrets)
-    return facts._replace(units=units if facts.units is not None else None, log_tails=tails, datastore_error=error)
 
 
 def output_of(*command: str, seconds: float = 15.0) -> str:
@@ -104,4 +107,4 @@ def output_of(*command: str, seconds: float = 15.0) -> str:
         raise RuntimeError(f"there is no {command[0]}") from error
     except subprocess.TimeoutExpired as error:
         raise RuntimeError(f"{command[0]} was not done after {seconds:g} s") from error
-    return done.stdout[-FILE_LIMIT:].decode(errors="replace")
+    return done.stdout.decode(errors="replace")

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Unit(NamedTuple):
-    """A unit as systemd has it."""
+    """A unit as systemd has it. `is_wanted`: its conditions hold, or were never asked for."""
 
     name: str
     state: str
@@ -13,6 +13,7 @@ class Unit(NamedTuple):
     restarts: int
     status: str
     pid: int
+    is_wanted: bool = True
 
 
 class Interface(NamedTuple):
@@ -75,10 +76,11 @@ class Peer(NamedTuple):
 
 
 class Certificate(NamedTuple):
-    """A certificate's file and when it ends (seconds since 1970)."""
+    """A certificate's file and when it ends (seconds since 1970), or why that cannot be read."""
 
     path: str
-    ends: float
+    ends: float = 0.0
+    error: str = ""
 
 
 class Facts(NamedTuple):

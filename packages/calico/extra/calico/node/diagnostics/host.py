@@ -34,7 +34,9 @@ UNITS = tuple(
         "setup",
     )
 )
-_PROPERTIES = "Id,LoadState,ActiveState,SubState,Result,NRestarts,StatusText,MainPID"
+_PROPERTIES = (
+    "Id,LoadState,ActiveState,SubState,Result,NRestarts,StatusText,MainPID,ConditionResult,ConditionTimestampMonotonic"
+)
 _LOG_LINES = "2000"
 PAGES = {
     "felix": "http://127.0.0.1:62091/metrics",
@@ -90,6 +92,7 @@ def _unit(values: dict[str, str]) -> Unit:
         number("NRestarts"),
         values.get("StatusText", ""),
         number("MainPID"),
+        values.get("ConditionResult") != "no" or number("ConditionTimestampMonotonic") == 0,
     )
 
 
@@ -100,8 +103,7 @@ def logs() -> Collected:
         text = output_of("journalctl", "--unit", unit, "--lines", _LOG_LINES, "--no-pager", "--output", "short-iso")
         if text.strip() and "-- No entries --" not in text:
             files[f"logs/{unit.removesuffix('.service')}.log"] = text
-    tails = {f"{Path(name).stem}.service": "\n".join(text.splitlines()[-5:]) for name, text in files.items()}
-    return Collected(files, {"log_tails": tails})
+    return Collected(files)
 
 
 def network() -> Collected:
@@ -213,14 +215,19 @@ def configuration(places: Places) -> Collected:
         for path in _below(top):
             if path.is_file() and path.stat().st_size < 1 << 20 and _is_wanted(path.relative_to(top)):
                 files[f"{name}/{path.relative_to(top)}"] = path.read_text(errors="replace")
-    ends = [Certificate(str(path), _end(path)) for path in sorted(places.secrets.glob("*.crt"))]
+    certificates = tuple(map(_certificate, sorted(places.secrets.glob("*.crt"))))
     is_bgp = (places.configuration / "calico/bird_enabled").exists()
-    return Collected(files, {"certificates": tuple(ends), "bird_wanted": is_bgp})
+    return Collected(files, {"certificates": certificates, "bird_wanted": is_bgp})
 
 
 def _below(top: Path) -> Iterator[Path]:
     """Every file below, through links too: a generation is made of them."""
+    seen = set()
     for directory, names, leaves in os.walk(top, followlinks=True):
+        if os.path.realpath(directory) in seen:  # a link that leads to where we were
+            names.clear()
+            continue
+        seen.add(os.path.realpath(directory))
         names.sort()
         yield from (Path(directory, leaf) for leaf in sorted(leaves))
 
@@ -229,10 +236,13 @@ def _is_wanted(path: Path) -> bool:
     return path.suffix not in (".key", ".pem") and "password" not in path.name
 
 
-def _end(path: Path) -> float:
+def _certificate(path: Path) -> Certificate:
     """When a certificate ends: the library of `ssl` reads it, by the one function that is not public."""
-    about = ssl._ssl._test_decode_cert(str(path))  # type: ignore[attr-defined]
-    return float(ssl.cert_time_to_seconds(about["notAfter"]))
+    try:
+        about = ssl._ssl._test_decode_cert(str(path))  # type: ignore[attr-defined]
+        return Certificate(str(path), float(ssl.cert_time_to_seconds(about["notAfter"])))
+    except (OSError, ValueError) as error:
+        return Certificate(str(path), error=str(error))
 
 
 def etcd(places: Places) -> Collected:
@@ -246,9 +256,10 @@ def etcd(places: Places) -> Collected:
 def clocks(pages: Mapping[str, str] = PAGES) -> Collected:
     """The clocks of daemons that serve figures: each puts its own time into the head of every answer."""
     found, lines = [], []
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     for daemon, url in pages.items():
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
+            with opener.open(url, timeout=5) as answer:
                 said = str(answer.headers.get("Date", ""))
             ours = time.time()
             at = parsedate_to_datetime(said).timestamp()

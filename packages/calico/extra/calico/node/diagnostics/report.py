@@ -4,7 +4,10 @@ import html
 import io
 import os
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from calico.node.diagnostics.analysis import Finding
 from calico.node.diagnostics.collect import Collection
@@ -21,13 +24,30 @@ summary { cursor: pointer; }
 
 def write_archive(path: Path, analysis: str, collection: Collection, now: float) -> None:
     """A new .tar.gz that only its owner may read. FileExistsError where the name is taken."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
+    with _new(path) as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
         for name, text in (("analysis.txt", analysis), *collection.files.items()):
             content = text.encode(errors="replace")
             about = tarfile.TarInfo(f"calico-diags/{name}")
             about.size, about.mtime, about.mode = len(content), int(now), 0o600
             archive.addfile(about, io.BytesIO(content))
+
+
+def write_page(path: Path, page: str) -> None:
+    """A new file that only its owner may read. FileExistsError where the name is taken."""
+    with _new(path) as file:
+        file.write(page.encode(errors="replace"))
+
+
+@contextmanager
+def _new(path: Path) -> Iterator[IO[bytes]]:
+    """A file that was not there, and is not there if it cannot be written to its end."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+    except BaseException:
+        path.unlink()
+        raise
 
 
 def render_html(findings: list[Finding], analysis: str, collection: Collection) -> str:
