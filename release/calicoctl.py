@@ -31,8 +31,8 @@ BRANCH_DAYS = 7
 PLATFORMS = ("darwin-amd64", "darwin-arm64", "linux-amd64", "linux-arm64", "windows-amd64")
 """One and the same file serves all: it is Python. Windows starts it as `py calicoctl-windows-amd64`."""
 
-_BRANCH = re.compile(r"release-v(?P<calico>\d+\.\d+)-d2iq\.\d+")
-_TAG = re.compile(r"v(?P<calico>\d+\.\d+)(\.\d+)?-d2iq\.\d+")
+_BRANCH = re.compile(r"release-v(?P<calico>\d+\.\d+)-d2iq\.\d+", re.ASCII)
+_TAG = re.compile(r"v(?P<calico>\d+\.\d+)(\.\d+)?-d2iq\.\d+", re.ASCII)
 _SHEBANG = b"#!/usr/bin/env python3\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _MAIN = """\

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from pkgpanda.errors import PandaError
 from pkgpanda.keys import PublicKey, signature_name, signed_path
 from release import layout, repository
 from release.assemble import file_digest
@@ -36,15 +35,12 @@ def fetch(storage: Storage, release: str, target: Path, keys: tuple[PublicKey, .
 
 
 def _fetch_document(storage: Storage, release: str, name: str, target: Path) -> None:
-    _check_path(name)
     content = storage.read(repository.document_path(release, name))
     if content is not None:
         _write(target / name, content)
 
 
 def _fetch_core(storage: Storage, each: Artifact, target: Path, report: Report) -> None:
-    _check_path(each.path)
-    _check_path(each.stored)
     path = target / each.path
     if path.is_file() and path.stat().st_size == each.size and file_digest(path) == each.sha256:
         return
@@ -57,8 +53,3 @@ def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     path.chmod(0o644)
-
-
-def _check_path(path: str) -> None:
-    if path.startswith("/") or ".." in path.split("/") or "\0" in path:
-        raise PandaError.one(layout.METADATA, f"names the path {path!r}, which leads out of a release")

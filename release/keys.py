@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -32,17 +32,16 @@ def generate(path: Path) -> Signer:
     """Make a key in the new file `path`; beside it its public part in `<path>.pub` and for OpenSSL `<path>.pub.pem`."""
     private = Ed25519PrivateKey.generate()
     signer = _signer(private)
+    public, pem = path.with_name(path.name + _PUBLIC), path.with_name(f"{path.name}{_PUBLIC}.pem")
+    for taken in (each for each in (path, public, pem) if each.exists()):
+        raise PandaError.one(str(taken), "is there already, and a key is never overwritten", "choose another name")
     text = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError as error:
-        raise PandaError.one(str(path), "is there already, and a key is never overwritten", "choose another") from error
-    with os.fdopen(descriptor, "wb") as file:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(text)
-    path.with_name(path.name + _PUBLIC).write_text(f"{signer.public}\n")
-    path.with_name(f"{path.name}{_PUBLIC}.pem").write_bytes(public_pem(signer.public))
+    public.write_text(f"{signer.public}\n")
+    pem.write_bytes(public_pem(signer.public))
     return signer
 
 
@@ -53,7 +52,7 @@ def load(path: Path) -> Signer:
         raise PandaError.one(str(path), "may be read by others than its owner", f"chmod 600 {path}")
     try:
         private = serialization.load_pem_private_key(content, None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise PandaError.one(
             str(path), "is no PEM file of a private key without a password", "release keygen"
         ) from error

@@ -143,9 +143,16 @@ def read_metadata(content: bytes, where: str) -> Metadata:
             tuple(map(_read_artifact, document["core_artifacts"])),
             tuple(map(_read_artifact, document["channel_artifacts"])),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, OverflowError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise PandaError.one(where, "is not the metadata of a release") from error
 
 
 def _read_artifact(about: dict[str, Any]) -> Artifact:
-    return Artifact(str(about["path"]), str(about["reproducible_path"]), str(about["sha256"]), int(about["size"]))
+    return Artifact(_path(about["path"]), _path(about["reproducible_path"]), str(about["sha256"]), int(about["size"]))
+
+
+def _path(text: str) -> str:
+    """A path below a directory; ValueError for one that leads out of it, or that no file of ours has."""
+    if not text.isprintable() or {"", ".", ".."} & set(text.split("/")):
+        raise ValueError(text)
+    return text

@@ -7,6 +7,7 @@ after seven days, builds of tags never.
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from pkgpanda.errors import PandaError, Problem
 from release import layout, repository
 from release.calicoctl import BRANCH_BUILDS, BRANCH_DAYS
 from release.metadata import Metadata
@@ -40,9 +41,19 @@ class Removal(NamedTuple):
 
 
 def look(storage: Storage, now: float) -> Repository:
-    """Read all that a plan needs."""
+    """Read all that a plan needs. PandaError where it cannot be known what a channel needs."""
+    channels = repository.channels(storage)
     found = {name: repository.metadata(storage, name) for name in repository.releases(storage)}
-    return Repository(tuple(storage.listing("")), repository.channels(storage), found, now)
+    if lost := [channel for channel, release in channels.items() if release not in found]:
+        raise PandaError(_lost(storage, channel, channels[channel]) for channel in lost)
+    files = [each for prefix in ("releases/", *_SHARED, f"{BRANCH_BUILDS}/") for each in storage.listing(prefix)]
+    return Repository(tuple(files), channels, found, now)
+
+
+def _lost(storage: Storage, channel: str, release: str) -> Problem:
+    told = f"is release {release[:12]}, whose {layout.METADATA} is not there, so what it needs is not known"
+    where = f"{storage.name}:{repository.channel_path(channel)}"
+    return Problem(where, told, "make that release again, or move the channel to another")
 
 
 def plan(state: Repository, days: float) -> list[Removal]:

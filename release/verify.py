@@ -398,7 +398,7 @@ def _document(directory: Path, path: str, kind: type[_T]) -> tuple[_T, list[Prob
 def _parsed(content: bytes) -> Any:
     try:
         return json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -1,5 +1,7 @@
 """What every place of releases can do, and how it fails."""
 
+import hashlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -62,6 +64,12 @@ def failed(where: str, error: Exception, hint: str = "") -> PandaError:
     return PandaError.one(where, str(told), hint, 3)
 
 
-def content_of(entry: Entry) -> bytes:
-    """An entry's bytes."""
-    return entry.content if entry.source is None and entry.content is not None else Path(str(entry.source)).read_bytes()
+def pieces_of(entry: Entry, size: int) -> Iterator[bytes]:
+    """An entry's bytes, so many at a time; PandaError behind the last where they are not what they were."""
+    digest = hashlib.sha256()
+    with io.BytesIO(entry.content or b"") if entry.source is None else entry.source.open("rb") as file:
+        while piece := file.read(size):
+            digest.update(piece)
+            yield piece
+    if digest.hexdigest() != entry.sha256:
+        raise PandaError.one(str(entry.source), "changed while it was stored", "run it again, and nothing beside it")

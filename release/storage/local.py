@@ -9,7 +9,7 @@ from pathlib import Path
 from pkgpanda.errors import PandaError
 from release.assemble import file_digest
 from release.layout import Entry
-from release.storage.base import Stored, content_of, failed
+from release.storage.base import Stored, failed, pieces_of
 
 _UNFINISHED = ".unfinished-"
 
@@ -65,11 +65,8 @@ class LocalStorage:
         descriptor, draft = tempfile.mkstemp(prefix=_UNFINISHED, dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                if entry.source is not None:
-                    with entry.source.open("rb") as source:
-                        shutil.copyfileobj(source, file, 1 << 20)
-                else:
-                    file.write(content_of(entry))
+                for piece in pieces_of(entry, 1 << 20):
+                    file.write(piece)
                 os.fchmod(file.fileno(), entry.mode)
                 file.flush()
                 os.fsync(file.fileno())
@@ -80,13 +77,14 @@ class LocalStorage:
         _sync_directory(path.parent)
 
     def listing(self, prefix: str) -> Iterator[Stored]:
-        """Every file below; what a killed run left half written is no file."""
-        for directory, names, files in os.walk(self.root):
+        """Every file below, through links too; what a killed run left half written is no file."""
+        top = self._at(prefix.rpartition("/")[0])
+        for directory, names, files in os.walk(top, onerror=_unless_gone, followlinks=True):
             names.sort()
             for name in sorted(files):
                 path = Path(directory, name)
                 relative = str(path.relative_to(self.root))
-                if relative.startswith(prefix) and not name.startswith(_UNFINISHED):
+                if relative.startswith(prefix) and not name.startswith(_UNFINISHED) and path.exists():
                     status = path.stat()
                     yield Stored(relative, status.st_size, status.st_mtime)
 
@@ -104,6 +102,12 @@ class LocalStorage:
         if path.startswith("/") or ".." in path.split("/"):
             raise PandaError.one(path, "leads out of the storage")
         return self.root / path
+
+
+def _unless_gone(error: OSError) -> None:
+    """A folder that cannot be read is not an empty one."""
+    if not isinstance(error, FileNotFoundError):
+        raise failed(str(error.filename), error) from error
 
 
 def _sync_directory(path: Path) -> None:

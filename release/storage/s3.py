@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 from pkgpanda.errors import PandaError
 from release.layout import Entry
-from release.storage.base import PART_SIZE, Stored, content_of, failed
+from release.storage.base import PART_SIZE, Stored, failed, pieces_of
 
-_ABSENT = ("404", "NoSuchKey", "NotFound", "NoSuchUpload")
+_ABSENT = ("404", "NoSuchKey", "NotFound")
 _TYPES = {".json": "application/json", ".sh": "text/x-shellscript", ".xz": "application/x-xz", ".latest": "text/plain"}
 _INSTALL = "pip install --require-hashes -r requirements/release.txt"
 
@@ -76,26 +76,29 @@ class S3Storage:
         }
         with self._asking(entry.path):
             if entry.source is not None and entry.size > self.part_size:
-                self._put_parts(entry.source, about)
+                self._put_parts(entry, about)
             else:
-                self._client.put_object(**about, Body=content_of(entry))
+                self._client.put_object(**about, Body=b"".join(pieces_of(entry, self.part_size)))
 
-    def _put_parts(self, source: Path, about: dict[str, Any]) -> None:
+    def _put_parts(self, entry: Entry, about: dict[str, Any]) -> None:
         key = {"Bucket": about["Bucket"], "Key": about["Key"]}
         upload = self._unfinished(key) or self._client.create_multipart_upload(**about)["UploadId"]
         there = self._parts(key, upload)
         parts = []
-        with source.open("rb") as file:
-            for number, data in enumerate(iter(lambda: file.read(self.part_size), b""), 1):
-                tag = f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"'
-                if there.get(number) != tag:
-                    sent = self._client.upload_part(**key, UploadId=upload, PartNumber=number, Body=data)
-                    tag = sent["ETag"]
-                parts.append({"PartNumber": number, "ETag": tag})
+        for number, data in enumerate(pieces_of(entry, self.part_size), 1):
+            tag = f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"'
+            if there.get(number) != tag:
+                sent = self._client.upload_part(**key, UploadId=upload, PartNumber=number, Body=data)
+                tag = sent["ETag"]
+            parts.append({"PartNumber": number, "ETag": tag})
         self._client.complete_multipart_upload(**key, UploadId=upload, MultipartUpload={"Parts": parts})
+        if not self.holds(entry):
+            # The upload was begun for other bytes, whose digest it carried: a path names what a package is made from,
+            # and two builds of it may differ.
+            self._client.copy_object(**about, CopySource=key, MetadataDirective="REPLACE")
 
     def _unfinished(self, key: dict[str, str]) -> str:
-        """An upload of this very file that was cut off; paths name content, so its parts are of the same bytes."""
+        """An upload to this path that was cut off."""
         answer = self._client.list_multipart_uploads(Bucket=key["Bucket"], Prefix=key["Key"])
         found = [each["UploadId"] for each in answer.get("Uploads", []) if each["Key"] == key["Key"]]
         return str(found[-1]) if found else ""

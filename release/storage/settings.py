@@ -9,6 +9,7 @@ A value that begins with `$` is taken from the environment, `$$` stands for `$`.
 (`local_path`, `http_read`, `aws_s3`) are understood too.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from release.storage.http import HttpStorage
 from release.storage.local import LocalStorage
 from release.storage.s3 import Bucket, S3Storage
 
+_URL = re.compile(r"(https?://(?![/?#])|file:///)[!-~]+")
 _KINDS = {"local_path": "local", "http_read": "http", "aws_s3": "s3"}
 _TAKES: dict[str, tuple[set[str], set[str]]] = {
     "local": ({"path"}, {"url", "read_only"}),
@@ -58,10 +60,9 @@ def load(path: Path, environment: Mapping[str, str]) -> Storages:
         if not found:
             made[str(name)] = _make(str(name), values, path.parent)
     preferred = options.get("preferred", next(iter(listed))) if isinstance(options, dict) else None
-    if preferred not in listed:
-        problems.append(
-            Problem(f"{where}: options.preferred", "is the name of no storage", f"one of {', '.join(listed)}")
-        )
+    if not isinstance(preferred, str | int) or preferred not in listed:
+        names = ", ".join(map(str, listed))
+        problems.append(Problem(f"{where}: options.preferred", "is the name of no storage", f"one of {names}"))
     if problems:
         raise PandaError(problems)
     return Storages(made, made[str(preferred)])
@@ -76,8 +77,10 @@ def _parse(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         hint = "write one as config/release.yaml is, or give --storage FILE"
         raise PandaError.one(str(path), "is not there, so it is not known where releases are kept", hint) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: of a date that is none
         raise PandaError.one(str(path), f"is not YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise PandaError.one(str(path), "is nested too deeply") from error
     if not isinstance(document, dict):
         raise PandaError.one(str(path), "is not a mapping")
     return document
@@ -93,7 +96,7 @@ def _values(where: str, given: Any, environment: Mapping[str, str]) -> tuple[lis
         if _is_variable(value) and value[1:] not in environment
     ]
     values = {str(key): _expanded(value, environment) for key, value in given.items()}
-    values["kind"] = _KINDS.get(str(values.get("kind")), values.get("kind"))
+    values["kind"] = _KINDS.get(str(values.get("kind")), str(values.get("kind")))
     if values["kind"] not in _TAKES:
         return [*problems, Problem(f"{where}.kind", "is none of local, http and s3")], {}
     needed, possible = _TAKES[values["kind"]]
@@ -110,6 +113,9 @@ def _values(where: str, given: Any, environment: Mapping[str, str]) -> tuple[lis
         for key in keys & (needed | possible)
         if not isinstance(values[key], bool if key == "read_only" else str)
     ]
+    if values.get("url", "") != "" and not _URL.fullmatch(str(values["url"])):
+        hint = "nodes fetch from there: write it as https://downloads.example/calico, a space as %20"
+        problems.append(Problem(f"{where}.url", "is no http://, https:// or file:// address", hint))
     return problems, values
 
 

@@ -168,6 +168,7 @@ def test_parts_of_other_bytes_are_sent_again(server: S3Server, tmp_path: Path, m
     rest = cut_after(storage, 99, monkeypatch)
     storage.put(changed)
     assert rest == [1, 3]
+    assert storage.holds(changed) is True, "the digest is that of the bytes, not of those before"
     storage.fetch(wanted.path, tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == content
 
@@ -186,6 +187,14 @@ def test_a_server_that_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(PandaError) as caught:
         away.read("a")
     assert caught.value.status == 3
+
+
+@pytest.mark.parametrize("size", [1000, 2 * PART])
+def test_what_changes_while_it_is_sent_is_not_stored(server: S3Server, tmp_path: Path, size: int) -> None:
+    storage, wanted = bucket(server, f"changes-{size}"), large(tmp_path, size)
+    with pytest.raises(PandaError, match="changed while it was stored"):
+        storage.put(wanted._replace(sha256="0" * 64))
+    assert list(storage.listing("")) == []
 
 
 # ----------------------------------------------------------------------------------------------- a web server

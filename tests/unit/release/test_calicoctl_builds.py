@@ -43,6 +43,8 @@ def test_a_branch() -> None:
         ("", "v3.14-d2iq.x"),
         ("", "v3.140-d2iq.1"),
         ("", "v3.14-d2iq.1\n"),
+        ("", "v3.14-d2iq.\u0661"),
+        ("release-v3.14-d2iq.\u0661", ""),
     ],
 )
 def test_names_that_are_refused(branch: str, tag: str) -> None:

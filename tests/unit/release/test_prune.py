@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pkgpanda.errors import PandaError
 from release import prune, repository
 from release.calicoctl import read_line
 from release.layout import entry
@@ -59,6 +60,13 @@ def test_interrupted_at_every_removal_no_release_that_is_listed_lacks_anything(s
         assert whole(storage, 1) and whole(storage, 3)
         left = [one.path for one in prune.plan(aged(now(storage), 31), 30)]
         assert left == [one.path for one in removals[removals.index(each) + 1 :]]
+
+
+def test_a_channels_release_that_lost_its_metadata_stops_it(storage: LocalStorage) -> None:
+    """What the release needs is not known then."""
+    storage.remove(repository.document_path(release(1).name, "metadata.json"))
+    with pytest.raises(PandaError, match=f"channels/stable.*release {release(1).name[:12]}"):
+        now(storage)
 
 
 def test_what_is_being_written_stays(storage: LocalStorage) -> None:

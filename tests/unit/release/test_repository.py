@@ -1,6 +1,8 @@
 """Releases in a repository: what is written in which order, and what is there when it stops anywhere."""
 
+import errno
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -237,6 +239,38 @@ def test_a_killed_writer_leaves_no_file_that_is_taken_for_one(tmp_path: Path, mo
     (storage.root / "packages/a/.unfinished-dead").write_bytes(b"half")
     assert list(storage.listing("")) == []
     assert storage.read("packages/a/a--1.tar.xz") is None
+
+
+def test_what_changes_while_it_is_read_is_not_stored(tmp_path: Path) -> None:
+    source = tmp_path / "archive"
+    source.write_bytes(b"other")
+    storage = LocalStorage("s", tmp_path / "s")
+    with pytest.raises(PandaError, match="changed"):
+        storage.put(entry("packages/a/a--1.tar.xz", b"bytes")._replace(content=None, source=source))
+    assert list(storage.root.rglob("*.xz")) == []
+
+
+def test_a_folder_that_a_link_leads_to_is_listed(tmp_path: Path) -> None:
+    storage = LocalStorage("s", tmp_path / "s")
+    publish(storage, 1, "testing")
+    (storage.root / "channels").rename(tmp_path / "elsewhere")
+    (storage.root / "channels").symlink_to(tmp_path / "elsewhere")
+    assert repository.channels(storage) == {"testing": release(1).name}
+
+
+def test_a_folder_that_cannot_be_read_is_not_an_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = LocalStorage("s", tmp_path / "s")
+    publish(storage, 1, "testing")
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("channels"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr("os.scandir", refuse)
+    with pytest.raises(PandaError, match="channels: Permission denied"):
+        repository.channels(storage)
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../x", "a/../../x"])

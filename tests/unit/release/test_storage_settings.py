@@ -60,6 +60,24 @@ options: {{preferred: bucket}}
         ('storage: {a: {kind: local, path: x, read_only: "yes"}}', "storage.a.read_only: must be true or false"),
         ("storage: {a: {kind: local, path: $NONE}}", "the environment has no NONE"),
         ("storage: {a: {kind: local, path: x}}\noptions: {preferred: b}", "is the name of no storage"),
+        ("storage: {1: {kind: local, path: x}}\noptions: {preferred: b}", "is the name of no storage"),
+        ("storage: {a: {kind: local, path: x}}\noptions: {preferred: [a]}", "is the name of no storage"),
+        ("storage: {a: {kind: local, path: x}}\noptions: 7", "is the name of no storage"),
+        ("storage: {a: {kind: [local], path: x}}", "storage.a.kind: is none of local, http and s3"),
+        ("storage: {a: {kind: local, path: 2001-99-99}}", "is not YAML"),
+        ("[" * 5000, "is nested too deeply"),
+        (
+            "storage: {a: {kind: http, url: downloads.example/x}}",
+            "storage.a.url: is no http://, https:// or file:// address",
+        ),
+        (
+            "storage: {a: {kind: local, path: x, url: 'http://'}}",
+            "storage.a.url: is no http://, https:// or file:// address",
+        ),
+        (
+            "storage: {a: {kind: local, path: x, url: 'http://h/a b'}}",
+            "storage.a.url: is no http://, https:// or file:// address",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, text: str, told: str) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from pkgpanda.errors import PandaError
 from release import layout
+from release.metadata import FORMAT, read_metadata
 from release.parts import Part
 from release.verify import verify
 
@@ -248,10 +249,31 @@ def test_a_manifest_of_another_format(bundle: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [layout.MANIFEST, layout.PACKAGE_INFO, layout.SBOM])
-@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"{", b"null"])
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"{", b"null", b'{"a":' * 100_000])
 def test_documents_that_are_none_yield_problems(bundle: Path, name: str, content: bytes) -> None:
     (bundle / name).write_bytes(content)
     assert f"{name}: is not a JSON dict" in complaints(bundle)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"size": float("inf")},
+        {"size": None},
+        {"path": "\ud800"},
+        {"reproducible_path": "../x"},
+        {"path": ""},
+        {"path": "a/./b"},
+    ],
+)
+def test_metadata_that_is_none_is_a_problem(change: dict[str, object]) -> None:
+    about = {"path": "a", "reproducible_path": "a", "sha256": "0" * 64, "size": 1, **change}
+    document = {"format": FORMAT, "tag": "", "version": "", "commit": "", "dirty": False, "repository_url": ""}
+    content = json.dumps({**document, "packages": {}, "core_artifacts": [about], "channel_artifacts": []}).encode()
+    with pytest.raises(PandaError, match="is not the metadata of a release"):
+        read_metadata(content, "metadata.json")
+    with pytest.raises(PandaError, match="is not the metadata of a release"):
+        read_metadata(b"[" * 100_000, "metadata.json")
 
 
 _JSON = st.recursive(
