@@ -20,15 +20,22 @@ _STATEFUL = ("etcd",)
 """Packages whose data a cluster lives on."""
 
 
+class Package(NamedTuple):
+    """A package of a release, and the roles whose nodes have it."""
+
+    id: str
+    roles: tuple[str, ...]
+
+
 class Side(NamedTuple):
-    """A release as an upgrade sees it."""
+    """A release as an upgrade sees it; `packages` are by name."""
 
     title: str
     version: str
     package_list: str
     script_sha256: str
     script_url: str
-    packages: dict[str, str]
+    packages: dict[str, Package]
     configuration: str
 
 
@@ -62,7 +69,7 @@ def side_of_release(storage: Storage, release: str) -> Side:
 
 
 def _side(manifest: dict[str, Any], title: str, listed: str, script: str, url: str) -> Side:
-    packages = {str(name): str(about["id"]) for name, about in manifest["packages"].items()}
+    packages = {name: Package(about["id"], tuple(about["roles"])) for name, about in manifest["packages"].items()}
     return Side(
         title, str(manifest["version"]), listed, script, url, packages, str(manifest["inputs"].get("configuration"))
     )
@@ -100,7 +107,7 @@ def _version(text: str) -> tuple[int, int, int]:
 def notes(old: Side, new: Side) -> list[str]:
     """What whoever runs the script should know."""
     changed = sorted(
-        name for name, identifier in new.packages.items() if old.packages.get(name) not in (None, identifier)
+        name for name, package in new.packages.items() if old.packages.get(name) not in (None, package)
     )
     added, gone = sorted(new.packages.keys() - old.packages.keys()), sorted(old.packages.keys() - new.packages.keys())
     told = [

@@ -5,6 +5,7 @@ exit status. Whatever changes the node holds the lock, and refuses to while an i
 """
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -49,10 +50,13 @@ def _answer(arguments: Arguments, document: object, lines: Iterable[str]) -> Non
 
 
 def _report(arguments: Arguments) -> Callable[[str], None]:
-    """Where progress goes: stderr, or nowhere."""
-    if getattr(arguments, "silent", False):
-        return lambda line: None
-    return lambda line: print(f"pkgpanda: {line}", file=sys.stderr, flush=True)
+    """Where progress goes: stderr, or nowhere. A change goes on when nobody reads it any more."""
+
+    def tell(line: str) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            print(f"pkgpanda: {line}", file=sys.stderr, flush=True)
+
+    return (lambda line: None) if getattr(arguments, "silent", False) else tell
 
 
 # Reading

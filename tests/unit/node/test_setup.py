@@ -1,6 +1,8 @@
 """`setup` from a folder, and the health gate of an upgrade."""
 
 import contextlib
+import errno
+import io
 import json
 import os
 from pathlib import Path
@@ -52,6 +54,23 @@ def test_a_second_setup_changes_nothing(machine: Machine) -> None:
     assert _setup(machine, bundle) == 0
     assert _setup(machine, bundle, "--upgrade") == 0
     assert machine.snapshot() == before and machine.host.running == running
+
+
+class _Unread(io.StringIO):
+    """The end of a pipe whose reader is gone, as the operator's is when their session ends."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+def test_a_setup_whose_progress_nobody_reads_any_more_goes_on(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _setup(machine, _first(machine)) == 0
+    bundle = _second(machine)
+    monkeypatch.setattr("sys.stderr", _Unread())
+    assert _setup(machine, bundle, "--upgrade") == 0
+    assert machine.active() == ["a--2", "b--1"]
 
 
 def test_another_set_needs_upgrade(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
