@@ -106,9 +106,7 @@ def _version(text: str) -> tuple[int, int, int]:
 
 def notes(old: Side, new: Side) -> list[str]:
     """What whoever runs the script should know."""
-    changed = sorted(
-        name for name, package in new.packages.items() if old.packages.get(name) not in (None, package)
-    )
+    changed = sorted(name for name, package in new.packages.items() if old.packages.get(name) not in (None, package))
     added, gone = sorted(new.packages.keys() - old.packages.keys()), sorted(old.packages.keys() - new.packages.keys())
     told = [
         f"{word}: {', '.join(names)}" for word, names in (("changed", changed), ("new", added), ("gone", gone)) if names

@@ -58,6 +58,10 @@ class Bundle(NamedTuple):
         """The sha256 of the package list, as dcos_install.sh carries it."""
         return hashlib.sha256((self.directory / "cluster-package-info.json").read_bytes()).hexdigest()
 
+    def list_id(self) -> str:
+        """What the list of its packages is called."""
+        return (self.directory / "cluster-package-list.latest").read_text().strip()
+
     def ids_for(self, role: str) -> list[str]:
         """What a node with this role runs."""
         return sorted(package for name, package in self.ids.items() if role in self.roles[name])

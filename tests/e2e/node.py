@@ -2,9 +2,10 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 
-from lab.machine import Machine, Result
+from lab.machine import Machine, Result, Running
 from tests.e2e.bundles import URL
 
 PKGPANDA = "/opt/mesosphere/bin/pkgpanda"
@@ -44,3 +45,15 @@ def invocations(machine: Machine) -> dict[str, str]:
     listed = machine.run("systemctl list-units --plain --no-legend --state=active 'dcos-*.service'").stdout
     units = [line.split()[0] for line in listed.splitlines()]
     return {unit: machine.unit(unit)["InvocationID"] for unit in units}
+
+
+def journal(machine: Machine) -> Path:
+    """What says, on the node's disk, that an activation is under way."""
+    return machine.root / "opt/mesosphere/journal.json"
+
+
+def wait_for(path: Path, running: Running) -> None:
+    """Wait until `path` is there, or the command has ended without it."""
+    deadline = time.monotonic() + SECONDS
+    while not path.exists() and running.process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.001)

@@ -26,6 +26,7 @@ from lab.story import DOCKER, Story
 from lab.story import HOME as BOOKSTORE
 from lab.tasks import Task, Tasks
 from tests.e2e import conftest, node
+from tests.e2e.workstation import Workstation
 
 STORY = True
 pytestmark = [pytest.mark.root, pytest.mark.netns, pytest.mark.timeout(600)]
@@ -231,11 +232,17 @@ def test_an_upgrade_of_every_daemon_loses_no_packet_of_a_flow(
     home = cluster.instance.directory
     bundle.build(home / "config.yaml", tmp_path / "dist", make_other_tree(tmp_path / "tree"))
     before = {name: node.invocations(cluster.machine(name)) for name in ("agent1", "agent2")}
+    workstation = Workstation(tmp_path, cluster.instance, reversed(cluster.machines.values()))
+    workstation.write_script(home / "dist", tmp_path / "dist", cluster.plan.url)
+    cluster.server.serve(tmp_path / "dist")
     with pinging(tasks, source, destination.address) as running:
         eventually(lambda: "seq=20" in running.log.read_text(), "flowing")
-        cluster.upgrade(tmp_path / "dist")
+        done = workstation.upgrade()
         wait_until_connected(cluster)
         time.sleep(1)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    order = [line.split()[1] for line in done.stdout.splitlines() if f" of {len(cluster.machines)})" in line]
+    assert set(order[:_MASTERS]) == {machine.address for machine in cluster.masters()}, "masters come first"
     for name, invocations in before.items():
         now = node.invocations(cluster.machine(name))
         for unit in ("dcos-calico-felix.service", "dcos-calico-node.service", "dcos-calico-libnetwork-plugin.service"):

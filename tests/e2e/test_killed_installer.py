@@ -8,11 +8,10 @@ import os
 import random
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from lab.machine import Machine, Running
+from lab.machine import Machine
 from tests.e2e import node
 from tests.e2e.bundles import AGENT, PUBLIC_AGENT, Bundle, Server
 from tests.e2e.conftest import Lab, Versions
@@ -65,24 +64,12 @@ def kill_within(machine: Machine, command: str, seconds: float, numbers: random.
     running = machine.start(command)
     start = time.monotonic()
     if in_activation:
-        wait_for(_journal(machine), running)
+        node.wait_for(node.journal(machine), running)
     # What comes before an activation's switch is the shorter part of it: early instants are the more likely ones.
     time.sleep(_ACTIVATION_SECONDS * numbers.random() ** 2 if in_activation else numbers.uniform(0, seconds))
     running.kill()
-    _interrupted.append(_journal(machine).exists())
+    _interrupted.append(node.journal(machine).exists())
     return f"killed {time.monotonic() - start:.3f} s after its start (seed {SEED})"
-
-
-def _journal(machine: Machine) -> Path:
-    """What says, on the node's disk, that an activation is under way."""
-    return machine.root / "opt/mesosphere/journal.json"
-
-
-def wait_for(path: Path, running: Running) -> None:
-    """Wait until `path` is there, or the command has ended without it."""
-    deadline = time.monotonic() + node.SECONDS
-    while not path.exists() and running.process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.001)
 
 
 def recover(machine: Machine, by_power_cut: bool) -> None:

@@ -9,9 +9,12 @@ from typing import NamedTuple
 import pytest
 
 from lab.machine import Machine
+from pkgpanda.node.health import SETTLE
+from release import VERSION
 from tests.e2e import hoststate, node
 from tests.e2e.bundles import AGENT, MASTER, PUBLIC_AGENT, URL, Server, command
 from tests.e2e.conftest import Lab, Versions
+from tests.e2e.workstation import Workstation, cut_off
 
 STORY = True
 pytestmark = [pytest.mark.root, pytest.mark.netns, pytest.mark.timeout(300)]
@@ -172,19 +175,76 @@ def _changed_by_a_new_veth_mtu(role: str) -> set[str]:
     return {BEACON} if role == "master" else {BEACON, PLUGIN}
 
 
-def test_an_upgrade_restarts_what_it_changes_and_nothing_else(cluster: Cluster, versions: Versions) -> None:
-    cluster.server.serve(versions.second)
+_ILL = "/etc/systemd/system/dcos-beacon.service.d"
+_NOT_THE_SECOND = "[Service]\nExecStartPre=+/bin/bash -c '! grep -q 2 /opt/mesosphere/etc/beacon/version'\nRestart=no\n"
+
+
+@pytest.fixture(scope="module")
+def workstation(
+    cluster: Cluster, versions: Versions, lab: Lab, tmp_path_factory: pytest.TempPathFactory
+) -> Workstation:
+    made = Workstation(tmp_path_factory.mktemp("workstation"), lab.instance, reversed(cluster.nodes.values()))
+    made.write_script(versions.first.directory, versions.second.directory)
+    return made
+
+
+def _assert_upgraded(role: str, machine: Machine, before: dict[str, str], versions: Versions) -> None:
+    """It has the second bundle, and what that changes was restarted, and nothing else."""
+    assert node.active(machine) == versions.second.ids_for(role)
+    after = node.invocations(machine)
+    assert after.keys() == before.keys()
+    assert {unit for unit in before if before[unit] != after[unit]} == _changed_by_a_new_veth_mtu(role)
+    assert machine.read_file("/var/lib/dcos/beacon/running") == "2\n"
+
+
+def test_a_clusters_upgrade_stops_at_a_node_that_becomes_ill_which_goes_back(
+    cluster: Cluster, versions: Versions, workstation: Workstation
+) -> None:
     changed = {name for name, package in versions.second.ids.items() if versions.first.ids[name] != package}
     assert changed == {"beacon", "dcos-config"}
-    for role, machine in cluster.nodes.items():
-        before = node.invocations(machine)
-        node.install(machine, role, "--upgrade")
-        assert node.active(machine) == versions.second.ids_for(role)
-        node.wait_until_healthy(machine)
-        after = node.invocations(machine)
-        assert after.keys() == before.keys()
-        assert {unit for unit in before if before[unit] != after[unit]} == _changed_by_a_new_veth_mtu(role)
-        assert machine.read_file("/var/lib/dcos/beacon/running") == "2\n"
+    cluster.server.serve(versions.second)
+    ill, agent = cluster.nodes["slave_public"], cluster.nodes["slave"]
+    ill.write_file(f"{_ILL}/ill.conf", _NOT_THE_SECOND)
+    ill.run("systemctl daemon-reload")
+    before = {role: node.invocations(machine) for role, machine in cluster.nodes.items()}
+    done = workstation.upgrade()
+    assert done.returncode == 1, done
+    (told,) = done.stderr.splitlines()
+    assert told.startswith(f"dcos_node_upgrade.sh: error: {ill.address}: {BEACON}: was healthy before"), told
+    assert f"this node runs dcos-calico {VERSION} (list {versions.first.list_id()[:12]}) and is healthy" in told
+    assert "run the same command again" in told
+    _assert_upgraded("master", cluster.master, before["master"], versions)
+    assert node.active(ill) == versions.first.ids_for("slave_public")
+    node.wait_until_healthy(ill)
+    assert (node.active(agent), node.invocations(agent)) == (versions.first.ids_for("slave"), before["slave"])
+
+
+def test_the_same_command_goes_on_where_the_cause_is_removed_even_when_it_is_killed(
+    cluster: Cluster, versions: Versions, workstation: Workstation
+) -> None:
+    before = {role: node.invocations(machine) for role, machine in cluster.nodes.items()}
+    ill, agent = cluster.nodes["slave_public"], cluster.nodes["slave"]
+    ill.run(f"rm -r {_ILL} && systemctl daemon-reload")
+    running = workstation.start()
+    node.wait_for(node.journal(ill), running)
+    cut_off(running)
+    assert node.active(agent) == versions.first.ids_for("slave")
+    done = workstation.upgrade()
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert node.invocations(cluster.master) == before["master"], "what is done is left alone"
+    for role in ("slave_public", "slave"):
+        _assert_upgraded(role, cluster.nodes[role], before[role], versions)
+    healthy, touched = _second_beacon_started(ill), _live_generation_was_made(agent)
+    assert healthy + SETTLE <= touched, "a node was touched before the one before it was healthy"
+
+
+def _second_beacon_started(machine: Machine) -> float:
+    return (machine.root / "var/lib/dcos/beacon/running").stat().st_mtime
+
+
+def _live_generation_was_made(machine: Machine) -> float:
+    live = machine.run("readlink /opt/mesosphere/current").stdout.strip()
+    return (machine.root / "opt/mesosphere" / live / "generation.json").stat().st_mtime
 
 
 def test_the_new_configuration_is_what_a_reader_finds(cluster: Cluster) -> None:

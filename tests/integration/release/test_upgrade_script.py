@@ -1,7 +1,7 @@
 """`release upgrade-script`, and the script it writes: on a node, and for several from elsewhere.
 
-A node is namespaces with an /opt and an /etc/mesosphere of its own, and an `dcos_install.sh`, `pkgpanda`, `systemctl` and
-`dcos-etcdctl` that do what a file says and record that they were called. The same on real nodes: tests/e2e.
+A node is namespaces with an /opt and an /etc/mesosphere of its own, and an `dcos_install.sh`, `pkgpanda`, `systemctl`
+and `dcos-etcdctl` that do what a file says and record that they were called. The same on real nodes: tests/e2e.
 """
 
 import hashlib
@@ -273,7 +273,9 @@ def test_a_failing_check_stops_it_after_the_upgrade_and_where_a_node_has_the_rel
     (cluster.nodes["m1"].directory / "pkgpanda-check-fails").touch()
     done = cluster.everywhere()
     assert done.returncode == 1
-    assert error(done).startswith("m1: this node is not healthy and has dcos-calico 1.1 already: pkgpanda check: failed")
+    assert error(done).startswith(
+        "m1: this node is not healthy and has dcos-calico 1.1 already: pkgpanda check: failed"
+    )
     assert "felix: no tables" in error(done)
 
 
@@ -307,7 +309,7 @@ def test_the_first_that_fails_stops_it_and_the_same_command_goes_on_there(cluste
     done = cluster.everywhere()
     assert done.returncode == 1
     assert error(done) == (
-        "a1: dcos-calico.service: was healthy before; this node runs dcos-calico 1.0. "
+        "a1: dcos-calico.service: was healthy before; this node runs dcos-calico 1.0 and is healthy. "
         "Mend it and run the same command again; nodes after it, which were left alone: 1"
     )
     assert cluster.are_new() == [True, False, False]
