@@ -143,11 +143,6 @@ class Cluster(NamedTuple):
 def cluster(tmp_path: Path) -> Cluster:
     dist = tmp_path / "the new $release's"
     dist.mkdir()
-    (dist / "dcos_install.sh").write_text(INSTALL)
-    digest = hashlib.sha256(INSTALL.encode()).hexdigest()
-    new = Side("dcos-calico 1.1", "0.2.0", "d" * 64, digest, "", NEW_PACKAGES, "")
-    script = tmp_path / "upgrade.sh"
-    script.write_bytes(render_script(OLD, new, "http://127.0.0.1:9/dcos_install.sh"))
     nodes = {name: Node(tmp_path / name, role) for name, role in (("a1", "slave"), ("m1", "master"), ("a2", "slave"))}
     enter = tmp_path / "enter"
     # As ssh: its words, joined by spaces, are for a shell on the node.
@@ -166,7 +161,17 @@ def cluster(tmp_path: Path) -> Cluster:
         )
     )
     enter.chmod(0o755)
-    return Cluster(nodes, script, dist, enter)
+    made = Cluster(nodes, tmp_path / "upgrade.sh", dist, enter)
+    write_release(made, INSTALL)
+    return made
+
+
+def write_release(cluster: Cluster, install: str) -> None:
+    """A new release with this dcos_install.sh, and the script that leads to it."""
+    (cluster.dist / "dcos_install.sh").write_text(install)
+    digest = hashlib.sha256(install.encode()).hexdigest()
+    new = Side("dcos-calico 1.1", "0.2.0", "d" * 64, digest, "", NEW_PACKAGES, "")
+    cluster.script.write_bytes(render_script(OLD, new, "http://127.0.0.1:9/dcos_install.sh"))
 
 
 def error(done: "subprocess.CompletedProcess[str]") -> str:
@@ -341,9 +346,20 @@ def test_where_one_node_cannot_be_upgraded_none_is_touched(cluster: Cluster, cau
 def test_an_installer_that_was_killed_is_named_and_the_next_run_goes_on(cluster: Cluster) -> None:
     (cluster.nodes["a1"].directory / "dies").touch()
     done = cluster.everywhere()
-    assert done.returncode == 1 and error(done).startswith("a1: ")
+    assert done.returncode == 1 and error(done).startswith("a1: it ended with 137")
     assert cluster.everywhere().returncode == 0
     assert cluster.are_new() == [True, True, True]
+
+
+def test_an_installer_that_changed_nothing_is_not_believed(cluster: Cluster) -> None:
+    write_release(cluster, "#!/bin/bash\n")
+    done = cluster.upgrade("a1")
+    assert done.returncode == 1 and "does not run dcos-calico 1.1" in done.stderr
+
+
+def test_a_command_that_starts_no_bash_is_told(cluster: Cluster) -> None:
+    done = cluster.run("--run", "echo {}", "a1")
+    assert done.returncode == 1 and "a1: what --run starts there is no bash with this script" in done.stderr
 
 
 def test_a_run_waits_for_one_that_is_at_work_on_the_same_node(cluster: Cluster) -> None:
