@@ -46,7 +46,7 @@ ELSEWHERE = {
     "docs/how-to/troubleshoot.md": {"systemctl ": _LIFECYCLE},
     "docs/how-to/upgrade.md": {
         ".venv/bin/release upgrade-script": "tests/integration/release/test_upgrade_script.py",
-        "bash dcos_node_upgrade.sh": "tests/integration/release/test_upgrade_script.py",
+        "bash dcos_node_upgrade.sh": _LIFECYCLE,
     },
     "docs/tutorial/bookstore.md": {
         "sudo make lab": _STORY,

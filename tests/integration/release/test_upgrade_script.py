@@ -5,7 +5,9 @@ and `dcos-etcdctl` that do what a file says and record that they were called. Th
 """
 
 import hashlib
+import os
 import shlex
+import signal
 import subprocess
 import textwrap
 import time
@@ -375,6 +377,23 @@ def test_a_run_waits_for_one_that_is_at_work_on_the_same_node(cluster: Cluster) 
     assert second.returncode == 0, second.stderr
     assert "another run is at work" in second.stdout and "already" in second.stdout
     assert node.installs == 1
+
+
+def test_an_interrupted_run_says_what_to_do(cluster: Cluster) -> None:
+    node = cluster.nodes["a1"]
+    (node.directory / "waits").touch()
+    command = ["bash", str(cluster.script), *cluster.to_nodes, "a1"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as run:
+        deadline = time.monotonic() + 20
+        while not node.installs and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.killpg(run.pid, signal.SIGINT)
+        _, told = run.communicate(timeout=20)
+    assert (run.returncode, told.splitlines()[-1]) == (
+        130,
+        "dcos_node_upgrade.sh: error: interrupted: the same command goes on where this one ended",
+    )
 
 
 def test_nodes_from_a_file(cluster: Cluster) -> None:
