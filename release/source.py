@@ -8,7 +8,7 @@ from pkgpanda.errors import PandaError
 
 
 class Commit(NamedTuple):
-    """A commit's id; `dirty` where tracked files differ from it."""
+    """A commit's id; `dirty` where tracked files differ from it, or the recipes hold files that it does not have."""
 
     id: str
     dirty: bool
@@ -17,20 +17,19 @@ class Commit(NamedTuple):
         return self.id + ("-dirty" if self.dirty else "")
 
 
-def commit_of(directory: Path) -> Commit:
-    """The commit that is checked out in `directory`. PandaError where there is none."""
+def clean_commit(packages: Path, allow_dirty: bool) -> Commit:
+    """The commit that the recipes in `packages` are of. PandaError where there is none, and where files differ from it
+    unless that is allowed."""
+    directory = packages.absolute().parent
     identifier = _git(directory, "rev-parse", "--verify", "HEAD")
-    dirty = bool(_git(directory, "status", "--porcelain", "--untracked-files=no"))
-    return Commit(identifier, dirty)
-
-
-def clean_commit(directory: Path, allow_dirty: bool) -> Commit:
-    """The same; refused where files differ from it, unless that is allowed."""
-    commit = commit_of(directory)
-    if commit.dirty and not allow_dirty:
-        told = f"has changes that commit {commit.id[:12]} does not have"
+    changed = _git(directory, "diff", "--name-only", "HEAD").splitlines()
+    # Also those that git is told to ignore: a build takes all that is below a recipe, but for Python's leavings.
+    others = _git(directory, "ls-files", "--others", "--", packages.name).splitlines()
+    changed += [path for path in others if not path.endswith(".pyc")]
+    if changed and not allow_dirty:
+        told = f"has changes that commit {identifier[:12]} does not have, as {changed[0]}"
         raise PandaError.one(str(directory), told, "commit them, or give --allow-dirty, which the release then says")
-    return commit
+    return Commit(identifier, bool(changed))
 
 
 def _git(directory: Path, *arguments: str) -> str:

@@ -42,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Build it; write it to a file, or store it."""
     line = calicoctl.read_line(args.branch, args.tag)
-    commit = clean_commit(args.packages.absolute().parent, args.allow_dirty)
+    commit = clean_commit(args.packages, args.allow_dirty)
     printer = Printer(args.format)
     try:
         content = calicoctl.build(args.packages, args.build_dir, commit, printer)

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         return 1
     known = storages(args)
     tree = args.tree or args.packages.absolute().parent / "buildinfo.json"
-    commit = clean_commit(args.packages.absolute().parent, args.allow_dirty)
+    commit = clean_commit(args.packages, args.allow_dirty)
     identity = Identity(
         _checked_tag(args.tag), commit, known.preferred.url or report.values["bootstrap_url"].rstrip("/")
     )

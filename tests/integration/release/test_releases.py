@@ -226,7 +226,14 @@ def test_a_checkout_that_differs_from_its_commit_is_refused(own: Place, tmp_path
     (tree / "buildinfo.json").write_text('{"requires": []}')
     done = own.run("create", "x", "--config", CONFIG, "--packages", tree / "packages")
     assert done.returncode == 1
-    assert "--allow-dirty" in done.stderr
+    assert "--allow-dirty" in done.stderr and "as buildinfo.json" in done.stderr
+    (tree / "buildinfo.json").write_text("{}")
+    (tree / "packages/x").mkdir()
+    (tree / "packages/x/swap~").write_text("")
+    (tree / ".git/info/exclude").write_text("*~\n")
+    done = own.run("calicoctl", "--tag", "v3.14-d2iq.1", "--packages", tree / "packages")
+    assert done.returncode == 1
+    assert "as packages/x/swap~" in done.stderr, "it would be built in"
     outside = own.run("create", "x", "--config", CONFIG, "--packages", tmp_path)
     assert outside.returncode == 1 and "a release is made from a commit" in outside.stderr
 
