@@ -1,13 +1,39 @@
 """A release from a repository into a directory, laid out as dist/ is."""
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from pkgpanda.errors import Problem
 from pkgpanda.keys import PublicKey, signature_name, signed_path
 from release import layout, repository
 from release.assemble import file_digest
 from release.bundle import Report
 from release.metadata import Artifact
 from release.storage.base import Storage
+from release.verify import Verdict, verify
+
+
+@contextmanager
+def fetched(
+    storage: Storage, release: str, keys: tuple[PublicKey, ...], report: Report
+) -> Iterator[tuple[Path, Verdict]]:
+    """A release in a directory that goes away again, and what there is to say of it."""
+    with tempfile.TemporaryDirectory(prefix="release-") as scratch:
+        target = Path(scratch) / "dist"
+        target.mkdir(mode=layout.DIRECTORY_MODE)
+        fetch(storage, release, target, keys, report)
+        for path in target.rglob("*"):
+            if path.is_dir():
+                path.chmod(layout.DIRECTORY_MODE)
+        verdict = verify(target)
+        script = target / layout.INSTALL_SCRIPT
+        if script.is_file() and file_digest(script) != release:
+            told = "is not the script that the release is named by"
+            where = repository.document_path(release, layout.INSTALL_SCRIPT)
+            verdict = verdict._replace(problems=(*verdict.problems, Problem(where, told)))
+        yield target, verdict
 
 
 def fetch(storage: Storage, release: str, target: Path, keys: tuple[PublicKey, ...], report: Report) -> None:

@@ -4,15 +4,18 @@ import argparse
 import json
 from pathlib import Path
 
-from pkgpanda.errors import PandaError
+from pkgpanda.build.cli import Printer
+from pkgpanda.errors import PandaError, Problem
 from pkgpanda.keys import signature_name
 from release import layout, repository
 from release.commands.options import add_format, add_key, add_storage, storages
+from release.fetch import fetched
 from release.keys import Signer, load
 from release.layout import entry
 from release.verify import verify
 
-_EPILOG = """A directory is verified before it is signed. Signatures by several keys stand beside one another.
+_EPILOG = """What is signed is verified first; a release is fetched whole for that. Signatures by several keys stand
+beside one another.
 exit status: 0 done, 1 there is nothing fit to be signed, 3 a storage failed
 
 example:
@@ -61,10 +64,19 @@ def _sign_directory(directory: Path, signers: list[Signer]) -> None:
 def _sign_release(args: argparse.Namespace, signers: list[Signer]) -> None:
     known = storages(args)
     release = repository.resolve(known.preferred, args.what)
+    printer = Printer(args.format)
+    try:
+        with fetched(known.preferred, release, (), printer) as (target, verdict):
+            if verdict.problems:
+                raise PandaError(verdict.problems)
+            sums = (target / layout.SUMS).read_bytes()
+    finally:
+        printer.clear()
+    path = repository.document_path(release, layout.SUMS)
+    if others := [each.name for each in known.writable() if each.read(path) != sums]:
+        told = f"is not there, or not the one that {known.preferred.name} has"
+        raise PandaError(Problem(f"{name}:{path}", told, "release verify --in says more") for name in others)
     for storage in known.writable():
-        sums = storage.read(repository.document_path(release, layout.SUMS))
-        if sums is None:
-            raise PandaError.one(f"{storage.name}: {release}", f"has no {layout.SUMS}", "release verify says more")
         for signer in signers:
             name = signature_name(layout.SUMS, signer.public)
             storage.put(entry(repository.document_path(release, name), signer.sign(sums)))

@@ -3,17 +3,14 @@
 import argparse
 import json
 import sys
-import tempfile
 from pathlib import Path
 
 from pkgpanda.build.cli import Printer
-from pkgpanda.errors import PandaError, Problem
+from pkgpanda.errors import PandaError
 from release import repository
-from release.assemble import file_digest
 from release.commands.options import add_format, add_storage, one_storage
-from release.fetch import fetch
+from release.fetch import fetched
 from release.keys import read_public
-from release.layout import INSTALL_SCRIPT
 from release.verify import Verdict, check_signatures, verify
 
 _EPILOG = """A release is fetched whole and looked at as nodes would get it. Without --key, signatures are not checked.
@@ -39,36 +36,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print every problem, or that there is none."""
     if Path(args.what).is_dir():
-        return _tell(args, _with_signatures(args, Path(args.what)))
+        return _tell(args, _with_signatures(args, Path(args.what), verify(Path(args.what))))
     if args.what.startswith(("/", ".")):
         raise PandaError.one(args.what, "is not a directory", "name what release bundle wrote, a channel or a release")
     storage = one_storage(args)
     release = repository.resolve(storage, args.what)
     printer = Printer(args.format)
-    with tempfile.TemporaryDirectory(prefix="release-verify-") as scratch:
-        target = Path(scratch) / "dist"
-        target.mkdir(mode=0o755)
-        try:
-            fetch(storage, release, target, read_public(args.key), printer)
-        finally:
-            printer.clear()
-        _open_modes(target)
-        verdict = _with_signatures(args, target)
-        if (target / INSTALL_SCRIPT).is_file() and file_digest(target / INSTALL_SCRIPT) != release:
-            told = Problem(f"releases/{release}/{INSTALL_SCRIPT}", "is not the script that the release is named by")
-            verdict = verdict._replace(problems=(*verdict.problems, told))
-        return _tell(args, verdict)
+    try:
+        with fetched(storage, release, read_public(args.key), printer) as (target, found):
+            verdict = _with_signatures(args, target, found)
+    finally:
+        printer.clear()
+    return _tell(args, verdict)
 
 
-def _open_modes(target: Path) -> None:
-    """Directories as dist/ has them, whatever the umask."""
-    for path in target.rglob("*"):
-        if path.is_dir():
-            path.chmod(0o755)
-
-
-def _with_signatures(args: argparse.Namespace, directory: Path) -> Verdict:
-    verdict = verify(directory)
+def _with_signatures(args: argparse.Namespace, directory: Path, verdict: Verdict) -> Verdict:
     if not args.key:
         return verdict
     keys = read_public(args.key)

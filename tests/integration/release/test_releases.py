@@ -179,6 +179,14 @@ def test_a_second_key_signs_beside_the_first(own: Place) -> None:
     assert len(own("list")[0]["signed"]) == 2
 
 
+def test_what_is_not_in_order_is_not_signed(own: Place) -> None:
+    tamper(own, "releases/*/SHA256SUMS")
+    before = own.files()
+    done = own.run("sign", "testing", "--key", own.key)
+    assert (done.returncode, "SHA256SUMS" in done.stderr) == (1, True), done.stderr
+    assert own.files() == before
+
+
 def test_a_signature_is_one_for_openssl_too(own: Place) -> None:
     (sums,) = own.store.glob("releases/*/SHA256SUMS")
     (signature,) = own.store.glob("releases/*/*.sig")
