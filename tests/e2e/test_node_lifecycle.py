@@ -4,6 +4,7 @@ The steps are in order, each on what the one before left.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -197,12 +198,24 @@ def _assert_upgraded(role: str, machine: Machine, before: dict[str, str], versio
     assert machine.read_file("/var/lib/dcos/beacon/running") == "2\n"
 
 
+def test_a_dry_run_of_a_clusters_upgrade_changes_nothing(
+    cluster: Cluster, versions: Versions, workstation: Workstation
+) -> None:
+    cluster.server.serve(versions.second)
+    agent = cluster.nodes["slave"]
+    running, files = node.invocations(agent), hoststate.files(agent)
+    done = workstation.upgrade("--dry-run")
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert f"{agent.address}: fetch {versions.second.ids['beacon']}" in done.stdout
+    assert node.invocations(agent) == running
+    assert _lasting(hoststate.difference(files, hoststate.files(agent))) == []
+
+
 def test_a_clusters_upgrade_stops_at_a_node_that_becomes_ill_which_goes_back(
     cluster: Cluster, versions: Versions, workstation: Workstation
 ) -> None:
     changed = {name for name, package in versions.second.ids.items() if versions.first.ids[name] != package}
     assert changed == {"beacon", "dcos-config"}
-    cluster.server.serve(versions.second)
     ill, agent = cluster.nodes["slave_public"], cluster.nodes["slave"]
     ill.write_file(f"{_ILL}/ill.conf", _NOT_THE_SECOND)
     ill.run("systemctl daemon-reload")
@@ -263,6 +276,21 @@ def test_a_rollback_returns_to_the_set_before(cluster: Cluster, versions: Versio
         assert machine.read_file("/var/lib/dcos/beacon/running") == "1\n"
         machine.run([node.PKGPANDA, "verify"])
     assert _etcdctl(cluster.master, "get kept --print-value-only") == "yes\n"
+
+
+def test_a_script_for_other_releases_touches_no_node(
+    cluster: Cluster, versions: Versions, lab: Lab, tmp_path: Path
+) -> None:
+    workstation = Workstation(tmp_path, lab.instance, cluster.nodes.values())
+    workstation.write_script(versions.second.directory, versions.broken.directory)
+    before = [node.invocations(machine) for machine in cluster.nodes.values()]
+    done = workstation.upgrade()
+    assert done.returncode == 1
+    *told, summary = done.stderr.splitlines()
+    assert [line.split(": ")[2] for line in told] == [machine.address for machine in cluster.nodes.values()]
+    assert all("has another release" in line for line in told)
+    assert "3 of 3 nodes cannot be upgraded, and none was touched" in summary
+    assert [node.invocations(machine) for machine in cluster.nodes.values()] == before
 
 
 def test_an_upgrade_to_what_does_not_start_goes_back_by_itself_and_says_why(
