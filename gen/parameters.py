@@ -5,9 +5,11 @@ test keeps the two files equal to it. Defaults are native values: what `gen.vali
 left out of the file.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from pathlib import Path as FilePath
 from typing import Any, Literal, NamedTuple
+
+from gen.problems import Path
 
 Kind = Literal[
     "bool",
@@ -28,7 +30,7 @@ Kind = Literal[
 ]
 """How a value is read: `gen.kinds` says what each accepts."""
 
-DEFAULT_IP_DETECT = Path(__file__).parent / "ip-detect" / "default.sh"
+DEFAULT_IP_DETECT = FilePath(__file__).parent / "ip-detect" / "default.sh"
 
 MTU = (552, 65535)
 """An IPv4 host must take 576-byte datagrams; with DC/OS's margin for tunnels that makes 552, upstream's lower bound."""
@@ -404,6 +406,12 @@ def _services() -> tuple[Parameter, ...]:
 TABLE: dict[str, Parameter] = {
     parameter.name: parameter for parameter in (*_cluster(), *_calico(), *_datastore(), *_overlay(), *_services())
 }
+
+
+def applies(paths: Iterable[Path], values: Mapping[str, Any]) -> bool:
+    """Whether every parameter that `paths` lead into matters under the flags in `values`."""
+    named = (str(path[0]) for path in paths if path)
+    return all(TABLE[name].applies(values) for name in named if name in TABLE)
 
 
 def defaults() -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from gen.checks.networks import taken
 from gen.files import RenderedFile, in_order
 from gen.render_templates import render_template
 from gen.units import AGENTS, units_for
@@ -28,6 +29,10 @@ BGP_PORT = 179
 DCOS_PORTS = (2181, 5050, 5051, 8080, 61001)
 """ZooKeeper, Mesos master and agent, Marathon, the agents' Admin Router: without them policy would cut the cluster off
 from what changes policy."""
+
+BUNDLE_CNI = "/opt/mesosphere/etc/dcos/network/cni"
+MESOS_CNI = "/var/lib/calico/cni/net.d"
+"""What Mesos reads where Calico is on: the node agent keeps it."""
 
 BIRD_CONFIG = "/var/lib/calico/bird/bird.cfg"
 BIRD_SOCKET = "/run/calico/bird.ctl"
@@ -82,6 +87,7 @@ def _derived(values: Mapping[str, Any]) -> dict[str, Any]:
         "failsafe_outbound": ["udp:53", "udp:67", *tcp],
         "pki": PKI,
         "etc": "/opt/mesosphere/etc",
+        "cni_networks": MESOS_CNI,
         "bird_config": BIRD_CONFIG,
         "bird_socket": BIRD_SOCKET,
     }
@@ -95,7 +101,14 @@ def _calico(context: Mapping[str, Any]) -> Iterable[RenderedFile]:
         names.append("bird.cfg")
     for name in names:
         yield RenderedFile(f"etc/calico/{name}", render_template(f"etc/calico/{name}", **context))
+    yield _json("etc/calico/networks.json", _taken(context))
     yield _json("etc/dcos/network/cni/calico.conf", _cni(context))
+
+
+def _taken(context: Mapping[str, Any]) -> dict[str, Any]:
+    """What a network that is added later may not overlap, as `gen validate` has it."""
+    claims = [(claim.owner, *claim.ends) for claim in taken(context)]
+    return {"networks": [{"owner": owner, "first": first, "last": last} for owner, first, last in claims]}
 
 
 def _cni(context: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,7 +205,7 @@ def _overlay_modules(modules: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
 
 def _overlay_agent(values: Mapping[str, Any], has_bridges: bool) -> dict[str, Any]:
     return {
-        "cni_dir": "/opt/mesosphere/etc/dcos/network/cni",
+        "cni_dir": MESOS_CNI if values["calico_enabled"] else BUNDLE_CNI,
         "cni_data_dir": values["dcos_cni_data_dir"],
         "network_config": {
             "allocate_subnet": True,

@@ -115,10 +115,9 @@ def _check(used: Mapping[str, Any], values: dict[str, Any], folder: str) -> _Che
 
 def _weighed(finding: Finding, values: Mapping[str, Any]) -> Finding:
     """The finding, a warning where a parameter it concerns is switched off."""
-    from gen.parameters import TABLE
+    from gen.parameters import applies
 
-    concerned = (TABLE[str(path[0])] for path in finding.paths if path and path[0] in TABLE)
-    if finding.severity == ERROR and not all(parameter.applies(values) for parameter in concerned):
+    if finding.severity == ERROR and not applies(finding.paths, values):
         return finding._replace(severity=WARNING)
     return finding
 

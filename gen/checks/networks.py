@@ -6,12 +6,13 @@ networks against one another are errors; other overlaps are upstream's to refuse
 """
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gen.checks.facts import NODE_LISTS, Facts
 from gen.kinds import host_port
+from gen.parameters import applies
 from gen.problems import ERROR, WARNING, Finding, Path
 
 _FIXED = (
@@ -37,6 +38,12 @@ class Claim(NamedTuple):
     text: str
     paths: tuple[Path, ...] = ()
     is_active: bool = True
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The first and the last address as text."""
+        address = ipaddress.IPv4Address if self.version == 4 else ipaddress.IPv6Address
+        return str(address(self.first)), str(address(self.last))
 
     def overlaps(self, other: "Claim") -> bool:
         """Whether the two share an address."""
@@ -114,11 +121,20 @@ def _fixed() -> Iterator[Claim]:
         yield from _network(text, owner)
 
 
+def _taken(facts: Facts) -> list[Claim]:
+    return [*_overlays(facts), *_others(facts), *_hosts(facts), *_fixed()]
+
+
+def taken(values: Mapping[str, Any]) -> list[Claim]:
+    """Everything that a network of Calico's may not overlap under a valid configuration: to overlap it is an error."""
+    facts = Facts(values, frozenset(values), frozenset())
+    return [claim for claim in _taken(facts) if claim.is_active and applies(claim.paths, values)]
+
+
 def calico_overlaps(facts: Facts) -> Iterator[Finding]:
     """Calico's network against everything else in the cluster."""
-    others = [*_overlays(facts), *_others(facts), *_hosts(facts), *_fixed()]
     for calico in _calico(facts):
-        for other in others:
+        for other in _taken(facts):
             if calico.overlaps(other):
                 yield _overlap(calico, other, ERROR if other.is_active else WARNING)
 

@@ -16,6 +16,7 @@ from calico.ipam.assign import Request
 from calico.ipam.check import Use, check
 from calico.ipam.errors import IpamError
 from calico.ipam.snapshot import take_snapshot
+from calico.model.registry import PLACEMENTS, Placement
 from calico.node import tunnels
 from calico.node.decommission import clear
 from calico.node.migration import State, migrate
@@ -40,6 +41,8 @@ def prepared(state: Path) -> MemoryStore:
     put_endpoint(store, NODE, "c1", given)
     ipam.auto_assign(Request(NODE, ipv4=1, handle="calico.gone", attributes={"node": NODE}))
     put(store, f"/calico/felix/v2/no-region/host/{NODE}/status", b"{}")
+    for node in (NODE, OTHER):
+        put(store, Placement(node, "blue").key, b"{}")
     return store
 
 
@@ -88,7 +91,8 @@ def outcome(store: MemoryStore) -> Any:
         spec.pop("ipv4VXLANTunnelAddr", None)
         (spec.get("bgp") or {}).pop("ipv4IPIPTunnelAddr", None)
     handles = sorted(documents(store, "/calico/ipam/v2/handle/"))
-    return found, handles, len(allocated(store)), [item.key for item in listing(store, "/calico/felix/").items]
+    others = [item.key for prefix in ("/calico/felix/", PLACEMENTS) for item in listing(store, prefix).items]
+    return found, handles, len(allocated(store)), others
 
 
 @pytest.mark.parametrize("fate", BAD_FATES)

@@ -1,6 +1,7 @@
-"""`network create | delete | list | cni`: all three parts or none, what may not overlap, and the way back."""
+"""`network create | delete | list | cni`: all of it or nothing, what may not overlap, and the way back."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,12 @@ from calico.calicoctl.verbs import network
 from calico.client.errors import ConflictError
 from calico.datastore.store import Delete, Put, listing
 from calico.ipam.assign import Request
-from calico.libnetwork import definition as definitions
-from calico.libnetwork.definition import Definition, Record
+from calico.model import registry
+from calico.model.registry import Definition, Entry, Placement, Record
+from gen.parameters import DEFAULT_OVERLAY
+from gen.render import render
+from gen.units import DAEMONS
+from tests.unit.gen.test_render import values
 from tests.unit.ipam.cluster import ipam_of, put_node
 
 from .conftest import Calicoctl
@@ -92,7 +97,7 @@ def test_what_fails_at_the_end_leaves_nothing(cluster: Calicoctl, monkeypatch: p
     def refuse(*_arguments: object) -> None:
         raise ConflictError("network blue")
 
-    monkeypatch.setattr(definitions, "write_entry", refuse)
+    monkeypatch.setattr(registry, "write_entry", refuse)
     assert cluster(*CREATE).code == 1
     assert keys(cluster) == before
 
@@ -131,6 +136,63 @@ def test_defaults_may_be_configured_otherwise(cluster: Calicoctl, tmp_path: Path
     assert cluster("network", "create", "red", "--cidr", "9.2.0.0/16").code == 0
 
 
+@pytest.fixture
+def configured(cluster: Calicoctl, tmp_path: Path) -> Calicoctl:
+    """A node with what `gen` rendered of a cluster whose ranges are not DC/OS' own."""
+    overlay = {**DEFAULT_OVERLAY, "overlays": [{"name": "dcos", "subnet": "10.8.0.0/16", "prefix": 24}]}
+    changed = {
+        "dcos_overlay_network": {**overlay, "vtep_subnet": "45.0.0.0/20"},
+        "dcos_ucr_default_bridge_subnet": "172.31.1.0/24",
+        "dcos_l4lb_min_named_ip": "12.0.0.1",
+        "dcos_l4lb_max_named_ip": "12.0.0.100",
+        "resolvers": ["10.200.0.1"],
+    }
+    (file,) = (one for one in render(values(**changed), DAEMONS) if one.path == "etc/calico/networks.json")
+    path = tmp_path / file.path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(file.content)
+    return cluster
+
+
+@pytest.mark.parametrize(
+    ("cidr", "owner"),
+    [
+        ("172.29.128.0/17", "the pool default"),
+        ("10.8.1.0/24", "10.8.0.0/16 of the overlay 'dcos'"),
+        ("45.0.0.0/24", "the overlay's vtep_subnet"),
+        ("12.0.0.64/26", "the load balancer's range"),
+        ("172.17.0.0/16", "docker0's default"),
+        ("172.31.0.0/16", "172.31.1.0/24 of the UCR bridge"),
+        ("10.200.0.0/26", "a resolver"),
+        ("192.0.2.0/24", "a node"),
+        ("198.51.100.0/24", "DC/OS's internal addresses"),
+        ("169.254.0.0/16", "link-local"),
+    ],
+)
+def test_what_the_cluster_is_configured_with_is_refused(configured: Calicoctl, cidr: str, owner: str) -> None:
+    before = keys(configured)
+    result = configured("network", "create", "blue", "--cidr", cidr, "--allow-overlap")
+    assert result.code == 1 and owner in result.err
+    assert "by default" not in result.err
+    assert keys(configured) == before
+
+
+def test_what_the_cluster_is_not_configured_with_is_free(configured: Calicoctl) -> None:
+    for number, cidr in enumerate(("9.1.0.0/16", "44.128.0.0/24", "11.2.0.0/16", "172.31.254.0/24", "12.0.0.128/26")):
+        result = configured("network", "create", f"net{number}", "--cidr", cidr)
+        assert result.code == 0, result
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"networks": [{"owner": "x", "first": "a", "last": "b"}]}'])
+def test_a_list_that_cannot_be_read_is_told(configured: Calicoctl, tmp_path: Path, content: str) -> None:
+    before = keys(configured)
+    path = tmp_path / "etc/calico/networks.json"
+    path.write_text(content)
+    result = configured(*CREATE)
+    assert result.code == 1 and f"{path}: cannot be read" in result.err
+    assert keys(configured) == before
+
+
 @pytest.mark.parametrize(
     ("name", "cidr", "told"),
     [
@@ -165,19 +227,77 @@ def test_a_network_in_use_is_not_taken_away(cluster: Calicoctl) -> None:
     assert keys(cluster) == made
 
 
-def test_agents_take_theirs_away_first(cluster: Calicoctl) -> None:
+def put_engine(cluster: Calicoctl, node: str) -> str:
+    """A node whose engine has the network; the key that says so."""
+    record = Record(node, "f00", Definition(("10.1.0.0/16",), "blue"), "blue")
+    cluster.store.commit([], [Put(record.key, registry.write_record(record))])
+    return record.key
+
+
+def put_file(cluster: Calicoctl, node: str) -> str:
+    """A node that has the network's file for Mesos."""
+    key = Placement(node, "blue").key
+    cluster.store.commit([], [Put(key, b"{}")])
+    return key
+
+
+@pytest.mark.parametrize("put", [put_engine, put_file])
+def test_nodes_take_theirs_away_first(cluster: Calicoctl, put: Callable[[Calicoctl, str], str]) -> None:
     cluster(*CREATE)
-    record = Record("192.0.2.21", "f00", Definition(("10.1.0.0/16",), "blue"), "blue")
-    cluster.store.commit([], [Put(record.key, definitions.write_record(record))])
-    listed = json.loads(cluster("network", "list", "--format", "json").out)
-    assert [(one["name"], one["agents"]) for one in listed] == [("blue", ["192.0.2.21"])]
-    result = cluster("network", "delete", "blue")
-    assert result.code == 1 and "the agent 192.0.2.21 still has it" in result.err
+    key = put(cluster, "192.0.2.11")
+    (listed,) = json.loads(cluster("network", "list", "--format", "json").out)
+    assert (listed["docker"], listed["mesos"]) == ((["192.0.2.11"], []) if put is put_engine else ([], ["192.0.2.11"]))
+    result = cluster("network", "delete", "blue", "--wait", "0")
+    assert result.code == 1 and "the node 192.0.2.11 still has it" in result.err
     assert networks.entries(cluster.client)[0].removing
+    assert cluster.client.get("IPPool", "blue")
     assert "being removed" in cluster("network", "list").out
-    cluster.store.commit([], [Delete(record.key)])
+    cluster.store.commit([], [Delete(key)])
     assert cluster("network", "delete", "blue").code == 0
     assert networks.entries(cluster.client) == []
+
+
+def test_the_nodes_are_waited_for(cluster: Calicoctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = keys(cluster)
+    cluster(*CREATE)
+    left = [put_engine(cluster, "192.0.2.11"), put_file(cluster, "192.0.2.11")]
+    monkeypatch.setattr("time.sleep", lambda _seconds: cluster.store.commit([], [Delete(left.pop())]))
+    result = cluster("network", "delete", "blue")
+    assert result.code == 0, result
+    assert keys(cluster) == before
+
+
+def test_an_agent_that_forgets_the_network_first_is_no_error(
+    cluster: Calicoctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plugin that finds that no engine has a network any more deletes its entry, too."""
+    before = keys(cluster)
+    cluster(*CREATE)
+    put_file(cluster, "192.0.2.11")
+
+    def forget(_seconds: float) -> None:
+        cluster.store.commit([], [Delete(registry.entry_key("blue")), Delete(Placement("192.0.2.11", "blue").key)])
+
+    monkeypatch.setattr("time.sleep", forget)
+    assert cluster("network", "delete", "blue").code == 0
+    assert keys(cluster) == before
+
+
+def test_what_a_node_that_is_gone_says_is_not_waited_for(cluster: Calicoctl) -> None:
+    before = keys(cluster)
+    cluster(*CREATE)
+    put_file(cluster, "192.0.2.99")
+    assert cluster("network", "delete", "blue", "--wait", "0").code == 0
+    assert keys(cluster) == before
+
+
+def test_a_network_that_calicoctl_did_not_make_stays(cluster: Calicoctl) -> None:
+    value = registry.write_entry(Entry("calico", Definition(("172.29.0.0/16",), "calico")))
+    cluster.store.commit([], [Put(registry.entry_key("calico"), value)])
+    before = keys(cluster)
+    result = cluster("network", "delete", "calico")
+    assert result.code == 1 and "there is no network calico that calicoctl made" in result.err
+    assert keys(cluster) == before
 
 
 def test_the_file_for_mesos(cluster: Calicoctl) -> None:
@@ -185,4 +305,17 @@ def test_the_file_for_mesos(cluster: Calicoctl) -> None:
     document = json.loads(cluster("network", "cni", "blue").out)
     assert document["name"] == "blue"
     assert document["delegate"]["ipam"] == {"type": "calico-ipam", "ipv4_pools": ["10.1.0.0/16"]}
-    assert cluster("network", "cni", "none").code == 1
+    none = cluster("network", "cni", "none")
+    assert none.code == 1 and "there is no network none" in none.err
+
+
+def test_the_file_for_mesos_of_what_has_none(cluster: Calicoctl, tmp_path: Path) -> None:
+    entry = Entry("six", Definition(("fd00::/64",)))
+    cluster.store.commit([], [Put(registry.entry_key("six"), registry.write_entry(entry))])
+    assert "has not just one IPv4 subnet" in cluster("network", "cni", "six").err
+    cluster(*CREATE)
+    for content in ("{", "[]", "{}", None):
+        conf = tmp_path / "etc/dcos/network/cni/calico.conf"
+        conf.unlink() if content is None else conf.write_text(content)
+        result = cluster("network", "cni", "blue")
+        assert result.code == 1 and f"{conf}: " in result.err

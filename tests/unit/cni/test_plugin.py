@@ -104,6 +104,20 @@ def test_an_add_that_ends_anywhere(world: World, fate: Fate, then: str) -> None:
         world.assert_nothing_left(C2)
 
 
+def test_networks_that_share_a_profile_do_not_collect_one_anothers_containers(world: World) -> None:
+    world.add(C1)
+    blue = {"name": "blue", "profile": "calico"}
+    answer = world.call("ADD", C2, **blue)
+    assert answer
+    (profiles,) = {tuple(one["spec"]["profiles"]) for one in documents(world.store, ENDPOINTS).values()}
+    assert profiles == ("calico",)
+    assert not documents(world.store, "/calico/resources/v3/projectcalico.org/profiles/blue")
+    world.call("GC", "", **{"cni.dev/valid-attachments": [{"containerID": C1, "ifname": "eth0"}]})
+    assert set(world.endpoints()) == {C1, C2}
+    world.call("GC", "", **blue, **{"cni.dev/valid-attachments": []})
+    world.assert_nothing_left(C1)
+
+
 @pytest.mark.parametrize("fate", BAD_FATES)
 def test_a_del_that_ends_anywhere(world: World, fate: Fate) -> None:
     world.add(C1)

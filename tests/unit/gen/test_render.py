@@ -3,6 +3,7 @@
 `DCOS_CALICO_GOLDEN=1 pytest tests/unit/gen/test_render.py` writes the golden trees anew; the difference is for review.
 """
 
+import ipaddress
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gen.files import RenderedFile, in_order
@@ -19,7 +20,9 @@ from gen.package import config_package
 from gen.parameters import defaults
 from gen.render import render
 from gen.render_templates import UnsafeValue, in_environment_file
-from gen.units import DAEMONS
+from gen.units import AGENTS, DAEMONS
+from gen.validate import validate
+from tests.unit.gen import cases
 
 GOLDEN = Path(__file__).parent / "golden"
 TODAY = frozenset({"etcd"})
@@ -98,7 +101,8 @@ def test_off_leaves_nothing_of_calico() -> None:
         "etc/mesos-slave-modules/overlay_slave_modules.json",
         *(f"etc/overlay/config/{name}.json" for name in OVERLAY),
     }
-    assert {path: text for path, text in tree().items() if path in off} == off
+    changed = {path for path, text in tree().items() if path in off and text != off[path]}
+    assert changed == {f"etc/overlay/config/{name}.json" for name in ("agent", "agent-master")}
     assert not any("calico" in text.lower() or "etcd" in text for text in off.values())
 
 
@@ -206,6 +210,63 @@ def test_masters_have_no_overlay_bridges() -> None:
         for name in ("agent", "agent-master")
     }
     assert bridges == {"agent": True, "agent-master": False}
+
+
+def test_mesos_reads_one_directory_of_networks_and_the_overlay_writes_there() -> None:
+    """The node agent's while Calico is on: its unit makes it, and starts before Mesos."""
+    files, off = tree(), tree(calico_enabled=False)
+    agents_own = "/var/lib/calico/cni/net.d"
+    for role in AGENTS:
+        fragment = environment(files[f"etc_{role}/fragments/mesos/mesos-slave-common"].replace("# ", "#="))
+        assert fragment["MESOS_NETWORK_CNI_CONFIG_DIR"] == agents_own
+    unit = files["dcos.target.wants/dcos-calico-node.service"]
+    assert "StateDirectory=calico calico/cni/net.d\n" in unit
+    assert "Before=dcos-mesos-slave.service dcos-mesos-slave-public.service\n" in unit
+    for name in ("agent", "agent-master"):
+        path = f"etc/overlay/config/{name}.json"
+        assert json.loads(files[path])["cni_dir"] == agents_own
+        assert json.loads(off[path])["cni_dir"] == "/opt/mesosphere/etc/dcos/network/cni"
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    cidr=st.builds(
+        lambda first, length: str(ipaddress.ip_network((first, length), strict=False)),
+        st.sampled_from(
+            [0x09010000, 0x2C800000, 0x0B000000, 0xAC110000, 0xAC1FFE00, 0xC0000200, 0x08080800, 0x0C000000]
+        )
+        | st.integers(0, 2**32 - 1),
+        st.integers(8, 26),
+    ),
+    text=st.sampled_from(
+        [
+            "",
+            "dcos_overlay_enable: false\n",
+            cases.overlay(cases.one(enabled=False), cases.SIX) + "\ndcos_overlay_network_default_name: dcos6\n",
+            cases.overlay(cases.one(subnet="12.0.0.0/8"), cases.SIX) + "\n",
+            "dcos_l4lb_min_named_ip: 12.0.0.1\ndcos_l4lb_max_named_ip: 12.0.255.254\n",
+            "agent_list: [12.0.0.9]\nresolvers: [12.0.1.1]\n",
+            "dcos_ucr_default_bridge_subnet: 12.0.0.0/24\n",
+            "enable_lb: false\n",
+        ]
+    ),
+)
+def test_a_network_may_be_added_where_calicos_own_might_be(cidr: str, text: str) -> None:
+    """What is rendered for `calicoctl network create` and what `gen validate` refuses are the same, for any network."""
+    usual = validate(cases.whole(text), "config.yaml")
+    listed = json.loads(next(f.content for f in render(usual.values, DAEMONS) if f.path == "etc/calico/networks.json"))
+    network = ipaddress.ip_network(cidr)
+    is_taken = any(
+        ipaddress.ip_address(one["first"]) <= network.broadcast_address
+        and network.network_address <= ipaddress.ip_address(one["last"])
+        for one in listed["networks"]
+        if ":" not in one["first"]
+    )
+    report = validate(cases.whole(f"{text}calico_network_cidr: {cidr}\n"), "config.yaml")
+    is_refused = any(
+        (each.path, each.code, each.severity) == ("calico_network_cidr", "overlap", "error") for each in report.problems
+    )
+    assert is_refused == is_taken
 
 
 def test_mesos_loads_the_overlays_modules_with_their_configuration() -> None:

@@ -12,7 +12,6 @@ from calico.ipam.allocator import Ipam
 from calico.ipam.check import Use, check
 from calico.ipam.snapshot import take_snapshot
 from calico.libnetwork.addresses import Addresses
-from calico.libnetwork.definition import Definition, Entry, Record
 from calico.libnetwork.endpoints import Endpoints
 from calico.libnetwork.engine import Engine, EngineAwayError
 from calico.libnetwork.errors import DriverError
@@ -26,6 +25,7 @@ from calico.libnetwork.server import Handler
 from calico.model.ippool import IPPoolSpec
 from calico.model.metadata import Metadata
 from calico.model.node import NodeSpec
+from calico.model.registry import Definition, Entry, Record
 from calico.model.resource import Resource
 
 NETWORK, ENDPOINT = "a" * 64, "0123456789abcdef" * 4

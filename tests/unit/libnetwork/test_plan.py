@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from calico.libnetwork.definition import Definition, Entry, Record, read, write_entry, write_record
 from calico.libnetwork.endpoints import Endpoint
 from calico.libnetwork.engine import EngineEndpoint, EngineNetwork
 from calico.libnetwork.links import Pair
@@ -22,6 +21,7 @@ from calico.libnetwork.plan import (
     plan_networks,
     plan_repairs,
 )
+from calico.model.registry import Definition, Entry, Record, read, write_entry, write_record
 
 NET = Definition(("10.0.0.0/16",), "web")
 OTHER = Definition(("10.1.0.0/16",), "web")

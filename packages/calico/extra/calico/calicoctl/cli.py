@@ -190,7 +190,7 @@ def _network_create(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--profile", default="", metavar="NAME", help="its profile (default: NAME); made if there is none"
     )
-    text = "accept ranges that DC/OS has by default, where they are configured otherwise"
+    text = "accept DC/OS' default ranges where this host does not know what the cluster has instead"
     parser.add_argument("--allow-overlap", action="store_true", help=text)
     _config(parser)
     _dry_run(parser)
@@ -198,6 +198,8 @@ def _network_create(parser: argparse.ArgumentParser) -> None:
 
 def _network_delete(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME")
+    text = "how long the nodes are given to let go of it (default %(default)s)"
+    parser.add_argument("--wait", type=float, default=30.0, metavar="SECONDS", help=text)
     _config(parser)
     _dry_run(parser)
 
@@ -317,11 +319,11 @@ COMMANDS = {
         "tell which policy decides about a connection", _trace, "policy trace web-1 172.29.0.9 --port 5432", "policy"
     ),
     "network create": Command(
-        "make a network more on every agent", _network_create, "network create blue --cidr 10.1.0.0/16", "network"
+        "make a network more on every node", _network_create, "network create blue --cidr 10.1.0.0/16", "network"
     ),
     "network delete": Command("take a network away again", _network_delete, "network delete blue", "network"),
     "network list": Command("show the networks of the cluster", _network_list, "network list", "network"),
-    "network cni": Command("print a network's file for Mesos' agents", _network_cni, "network cni blue", "network"),
+    "network cni": Command("print the file that gives Mesos a network", _network_cni, "network cni blue", "network"),
     "explain": Command("list the members of a kind", _explain, "explain gnp.spec.ingress", "explain"),
     "migrate marathon": Command(
         "move applications and pods to Calico's network",

@@ -1,28 +1,31 @@
 """A network more for the cluster: what 5.4 of DC/OS' README makes by hand on every agent.
 
-Pool and profile are resources; Docker's network is an entry of the plugin's registry, from which every agent makes it
-in its own engine. All three are made or none: what an attempt made is taken back when a later step fails, and a pool or
-profile that was there is not ours to take. The pool's node selector is `!all()`: only who asks for it gets its
-addresses, so the network `calico` does not spill into it.
+Pool and profile are resources; the network is an entry of the registry, from which every agent makes it in its own
+engine, and every node a file for Mesos. All three are made or none: what an attempt made is taken back when a later
+step fails, and a pool or profile that was there is not ours to take. The pool's node selector is `!all()`: only who
+asks for it gets its addresses, so the network `calico` does not spill into it.
 """
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address, IPv4Network, ip_interface, ip_network
+from ipaddress import IPv4Address, IPv4Network, ip_address, ip_interface, ip_network, summarize_address_range
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from calico.calicoctl.session import Failure
 from calico.client.errors import AlreadyExistsError, NotFoundError, ResourceError
 from calico.client.resources import Client
+from calico.cni.networks import TEMPLATE, is_for_mesos
+from calico.cni.networks import configuration as make_configuration
 from calico.datastore.errors import DatastoreError
 from calico.datastore.store import Delete, Guard, Put, listing
 from calico.ipam.allocator import Ipam
 from calico.ipam.check import check
 from calico.ipam.snapshot import take_snapshot
-from calico.libnetwork import definition as definitions
-from calico.libnetwork.definition import Definition, Entry, Record
+from calico.model import registry
+from calico.model.registry import Definition, Entry, Placement, Record
 from calico.model.resource import Resource, decode
 
 NOTE = "dcos-calico/network"
@@ -31,6 +34,8 @@ NOTE = "dcos-calico/network"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,61}[a-z0-9]|[a-z0-9]")
 _RESERVED = ("calico", "dcos", "host", "bridge", "none", "mesos-bridge")
 _BLOCK_SIZE = 26
+_LOOK = 0.5
+"""Seconds between two looks at who still has a network."""
 
 FIXED = (
     ("0.0.0.0/8", "'this network'"),
@@ -83,11 +88,11 @@ def read_wish(name: str, cidr: str, profile: str, allow_overlap: bool = False) -
 
 
 def claims(client: Client, configuration: Path) -> list[Claim]:
-    """Everything a new network must not meet: pools, other networks, nodes' addresses, and DC/OS' own ranges."""
-    found = [Claim(IPv4Network(cidr), owner) for cidr, owner in FIXED]
-    rendered = list(_rendered(configuration))
-    found += rendered or [Claim(IPv4Network(cidr), owner, True) for cidr, owner in DEFAULTS[:2]]
-    found += [Claim(IPv4Network(cidr), owner, True) for cidr, owner in DEFAULTS[2:]]
+    """Everything a new network must not meet: pools, other networks, nodes' addresses, and DC/OS' own ranges.
+
+    Raise Failure where what `gen` rendered onto this node cannot be read.
+    """
+    found = _configured(configuration)
     for pool in client.list("IPPool").items:
         if ":" not in pool.spec.cidr:
             found.append(Claim(IPv4Network(pool.spec.cidr), f"the pool {pool.metadata.name}"))
@@ -104,6 +109,33 @@ def claims(client: Client, configuration: Path) -> list[Claim]:
                 Claim(IPv4Network(IPv4Address(str(ip_interface(address).ip))), f"the node {node.metadata.name}")
             )
     return found
+
+
+def _configured(configuration: Path) -> list[Claim]:
+    """What the cluster is configured with, as `gen` checked it; DC/OS' defaults where this node does not have that."""
+    path = configuration / "calico/networks.json"
+    try:
+        listed = json.loads(path.read_text())["networks"]
+        return [Claim(network, one["owner"]) for one in listed for network in _networks(one["first"], one["last"])]
+    except FileNotFoundError:
+        return _assumed(configuration)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Failure(f"{path}: cannot be read: {error}; `pkgpanda verify dcos-config` tells what changed") from error
+
+
+def _networks(first: str, last: str) -> list[IPv4Network]:
+    """An IPv4 range as networks; nothing of IPv6, of which there is no network to be made."""
+    ends = ip_address(first), ip_address(last)
+    return [one for one in summarize_address_range(*ends) if isinstance(one, IPv4Network)]
+
+
+def _assumed(configuration: Path) -> list[Claim]:
+    rendered = list(_rendered(configuration))
+    return [
+        *(Claim(IPv4Network(cidr), owner) for cidr, owner in FIXED),
+        *(rendered or [Claim(IPv4Network(cidr), owner, True) for cidr, owner in DEFAULTS[:2]]),
+        *(Claim(IPv4Network(cidr), owner, True) for cidr, owner in DEFAULTS[2:]),
+    ]
 
 
 def _rendered(configuration: Path) -> Iterator[Claim]:
@@ -143,11 +175,11 @@ def create(client: Client, wish: Wish) -> list[str]:
             done.append(f"Profile({wish.profile}): allows everything, until you change it")
         except AlreadyExistsError:
             done.append(f"Profile({wish.profile}): was there")
-        key = definitions.entry_key(wish.name)
-        value = definitions.write_entry(Entry(wish.name, Definition((str(wish.cidr),), wish.profile)))
+        key = registry.entry_key(wish.name)
+        value = registry.write_entry(Entry(wish.name, Definition((str(wish.cidr),), wish.profile)))
         if not client.store.commit([Guard(key, 0)], [Put(key, value)]).succeeded:
             raise AlreadyExistsError(f"network {wish.name}")
-        done.append(f"Docker network {wish.name}: every agent makes it within a minute")
+        done.append(f"network {wish.name}: every node has it within a minute")
     except (ResourceError, DatastoreError):
         for step in reversed(undo):
             step()
@@ -183,36 +215,70 @@ def _profile(wish: Wish) -> dict[str, Any]:
     }
 
 
-def delete(client: Client, name: str) -> tuple[list[str], list[str]]:
-    """Take a network away as far as can be: what was done, and what is still in the way (then run it again)."""
-    done: list[str] = []
-    used = _tenants(client, name)
-    if used:
-        return done, used
-    entry = next((entry for entry in entries(client) if entry.name == name), None)
-    nodes = sorted(record.node for record in records(client) if record.name == name)
-    if entry is not None and nodes:
-        if not entry.removing:
-            _write(
-                client, entry, Put(definitions.entry_key(name), definitions.write_entry(entry._replace(removing=True)))
-            )
-            done.append(f"Docker network {name}: agents remove theirs")
-        return done, [f"the agent {node} still has it" for node in nodes]
-    if entry is not None:
-        _write(client, entry, Delete(definitions.entry_key(name)))
-        done.append(f"Docker network {name}")
+def delete(client: Client, name: str, patience: float | None) -> tuple[list[str], list[str]]:
+    """Take a network away as far as can be: what was done, and what is still in the way (then run it again).
+
+    Both are empty where there is none that `create` made. For the nodes to let go of it this waits up to `patience`
+    seconds; None: as if they did so at once, which is what a dry run shows.
+    """
     client.allocations = Ipam(client.store)
-    for kind in ("IPPool", "Profile"):
-        for resource in client.list(kind).items:
-            if _is_of(resource, name):
-                client.delete(kind, resource.metadata.name)
-                done.append(resource.id)
-    return done, []
+    made = [one for kind in ("IPPool", "Profile") for one in client.list(kind).items if _is_of(one, name)]
+    if not made:
+        return [], []
+    if used := _tenants(client, name):
+        return [], used
+    _mark(client, name)
+    if left := _wait(client, name, patience) or _tenants(client, name):
+        return [], left
+    _forget(client, name)
+    for one in made:
+        client.delete(one.kind, one.metadata.name)
+    return [f"network {name}", *(one.id for one in made)], []
 
 
-def _write(client: Client, entry: Entry, operation: Put | Delete) -> None:
-    if not client.store.commit([Guard(definitions.entry_key(entry.name), entry.revision)], [operation]).succeeded:
-        raise Failure(f"network {entry.name}: was changed meanwhile; run it again")
+def _mark(client: Client, name: str) -> None:
+    """Say in the registry that a network goes: from here on no node takes it up."""
+    entry = _entry(client, name)
+    if entry is None or entry.removing:
+        return
+    value = registry.write_entry(entry._replace(removing=True))
+    if not _write(client, entry, Put(registry.entry_key(name), value)):
+        raise Failure(f"network {name}: was changed meanwhile; run it again")
+
+
+def _wait(client: Client, name: str, patience: float | None) -> list[str]:
+    """The nodes that still have a network when `patience` ends, a line each."""
+    if patience is None:
+        return []
+    late = time.monotonic() + patience
+    while (nodes := _holders(client, name)) and time.monotonic() < late:
+        time.sleep(_LOOK)
+    return [f"the node {node} still has it" for node in nodes]
+
+
+def _holders(client: Client, name: str) -> list[str]:
+    """The nodes that have a network in their engine, or for Mesos."""
+    there = {node.metadata.name for node in client.list("Node").items}
+    placed = {one.node for one in placements(client) if one.name == name}
+    return sorted({record.node for record in records(client) if record.name == name} | (placed & there))
+
+
+def _forget(client: Client, name: str) -> None:
+    """Take a network that no node has out of the registry, unless an agent was faster, with what gone nodes said."""
+    entry = _entry(client, name)
+    if entry is not None and not _write(client, entry, Delete(registry.entry_key(name))) and _entry(client, name):
+        raise Failure(f"network {name}: was changed meanwhile; run it again")
+    for one in placements(client):
+        if one.name == name:
+            client.store.commit([], [Delete(one.key)])
+
+
+def _entry(client: Client, name: str) -> Entry | None:
+    return next((entry for entry in entries(client) if entry.name == name), None)
+
+
+def _write(client: Client, entry: Entry, operation: Put | Delete) -> bool:
+    return client.store.commit([Guard(registry.entry_key(entry.name), entry.revision)], [operation]).succeeded
 
 
 def _is_of(resource: Resource[Any], name: str) -> bool:
@@ -244,10 +310,15 @@ def records(client: Client) -> list[Record]:
     return [value for value in _registry(client) if isinstance(value, Record)]
 
 
+def placements(client: Client) -> list[Placement]:
+    """Which node has which network's file for Mesos."""
+    return [registry.read_placement(item.key) for item in listing(client.store, registry.PLACEMENTS).items]
+
+
 def _registry(client: Client) -> Iterator[Entry | Record]:
-    for item in listing(client.store, definitions.REGISTRY).items:
+    for item in listing(client.store, registry.REGISTRY).items:
         try:
-            value = definitions.read(item.key, item.value, item.mod_revision)
+            value = registry.read(item.key, item.value, item.mod_revision)
         except (ValueError, TypeError):
             continue
         if value is not None:
@@ -255,14 +326,14 @@ def _registry(client: Client) -> Iterator[Entry | Record]:
 
 
 def cni_configuration(client: Client, name: str, configuration: Path) -> str:
-    """The file with which Mesos' agents know the network: that of `calico`, with this network's name and pool."""
+    """The file with which the agents give Mesos a network."""
+    entry = _entry(client, name)
+    if entry is None:
+        raise Failure(f"there is no network {name}; calicoctl network list shows them")
+    if not is_for_mesos(entry):
+        raise Failure(f"network {name}: has no file for Mesos: it is being removed, or has not just one IPv4 subnet")
+    path = configuration / "dcos/network/cni" / TEMPLATE
     try:
-        pool = client.get("IPPool", name)
-        document = json.loads((configuration / "dcos/network/cni/calico.conf").read_text())
-    except NotFoundError as error:
-        raise Failure(f"there is no network {name}; calicoctl network list shows them") from error
-    except (OSError, ValueError) as error:
-        raise Failure(f"{configuration}/dcos/network/cni/calico.conf: cannot be read: run this on an agent") from error
-    document["name"] = name
-    document.setdefault("delegate", {})["ipam"] = {"type": "calico-ipam", "ipv4_pools": [pool.spec.cidr]}
-    return json.dumps(document, indent=2) + "\n"
+        return make_configuration(json.loads(path.read_text()), entry)
+    except (OSError, ValueError, AttributeError) as error:
+        raise Failure(f"{path}: {error}: run this on a node") from error

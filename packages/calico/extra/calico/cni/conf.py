@@ -24,7 +24,7 @@ _DATASTORE = {
     "etcd_cert_file": "etcdCertFile",
     "etcd_ca_cert_file": "etcdCACertFile",
 }
-_NETWORK_NAME = re.compile(r"[a-zA-Z0-9_.-]+")
+NETWORK_NAME = re.compile(r"[a-zA-Z0-9_.-]+")
 _INTERFACE = re.compile(r"[^\s/:]{1,15}")
 _NEEDS_CONTAINER = ("ADD", "DEL", "CHECK")
 _SINCE = {"CHECK": "0.4.0", "GC": "1.1.0", "STATUS": "1.1.0"}
@@ -48,10 +48,12 @@ class Attachment(NamedTuple):
 
 
 class NetConf(NamedTuple):
-    """A network configuration. `datastore` has the members of a CalicoAPIConfig that it gives."""
+    """A network configuration. `datastore` has the members of a CalicoAPIConfig that it gives; `profile` is that of the
+    network's containers: the network's own name, unless the configuration says otherwise."""
 
     cni_version: str
     name: str
+    profile: str
     type: str
     mtu: int
     nodename: str
@@ -191,12 +193,13 @@ def parse_conf(stdin: bytes, is_named: bool = True) -> NetConf:
     if version not in VERSIONS:
         raise CniError(f"incompatible CNI versions: {version} is none of {', '.join(VERSIONS)}", INCOMPATIBLE)
     name = top.text("name")
-    if is_named and not _NETWORK_NAME.fullmatch(name):
+    if is_named and not NETWORK_NAME.fullmatch(name):
         raise CniError(f"name {name!r}: a network's name is made of letters, digits, '_', '.' and '-'", BAD_CONFIG)
     _check_dataplane(top)
     return NetConf(
         version,
         name,
+        top.text("profile") or name,
         top.text("type"),
         top.number("mtu") or DEFAULT_MTU,
         top.text("nodename") or top.text("hostname"),

@@ -147,8 +147,8 @@ class Plugin:
             spec = endpoint.spec
             if spec.endpoint == call.attachment.interface:
                 spec = spec._replace(mac=self._ensure_interface(call, spec))
-            if call.conf.name not in spec.profiles:
-                spec = spec._replace(profiles=(*spec.profiles, call.conf.name))
+            if call.conf.profile not in spec.profiles:
+                spec = spec._replace(profiles=(*spec.profiles, call.conf.profile))
             if spec == endpoint.spec:
                 return endpoint
             with suppress(ConflictError):
@@ -203,10 +203,10 @@ class Plugin:
                     return  # it does not answer; another wait would make the runtime wait too
 
     def _ensure_profile(self, call: Call) -> None:
-        """The network's profile, as upstream makes it: what has the network's label may reach its endpoints."""
+        """The network's profile, as upstream makes it: what has the profile's label may reach its endpoints."""
         if call.conf.policy_type:
             return
-        name = call.conf.name
+        name = call.conf.profile
         try:
             self.client.get("Profile", name)
         except NotFoundError:
@@ -255,19 +255,23 @@ class Plugin:
         if call.conf.valid_attachments is None:
             raise CniError("cni.dev/valid-attachments: must be given for GC", BAD_CONFIG)
         valid = {one.container_id for one in call.conf.valid_attachments}
+        left = self._holders(call, node) - valid
+        has_handles = call.conf.ipam.type == IPAM_TYPE
         for endpoint in self.client.list("WorkloadEndpoint", _namespace(call)).items:
             spec: WorkloadEndpointSpec = endpoint.spec
-            is_ours = (spec.node, spec.orchestrator) == (node, ORCHESTRATOR) and call.conf.name in spec.profiles
-            if is_ours and spec.container_id not in valid:
+            is_ours = (spec.node, spec.orchestrator) == (node, ORCHESTRATOR) and call.conf.profile in spec.profiles
+            # Networks may share a profile; the handle of a container's addresses is of one network alone.
+            if is_ours and spec.container_id not in valid and (spec.container_id in left or not has_handles):
                 gone = call._replace(attachment=Attachment(spec.container_id, spec.endpoint))
                 self._delete(gone, node)
-        for container in self._leftover_containers(call, node) - valid:
+                left.discard(spec.container_id)
+        for container in left:
             gone = call._replace(attachment=Attachment(container, ""))
             veth.detach(veth.Owner(container))
             self._release(gone)
             log.info("released what was left behind %s", _said(gone))
 
-    def _leftover_containers(self, call: Call, node: str) -> set[str]:
+    def _holders(self, call: Call, node: str) -> set[str]:
         """The containers of this network that hold addresses on this node, with an endpoint or without."""
         prefix = f"{HANDLES}{call.conf.name}."
         found = set()
@@ -418,7 +422,7 @@ def _endpoint(call: Call, node: str) -> Endpoint:
         node=node,
         container_id=call.attachment.container_id,
         endpoint=call.attachment.interface,
-        profiles=(call.conf.name,),
+        profiles=(call.conf.profile,),
         interface_name=veth.host_interface(call.attachment.container_id),
     )
     return Resource("WorkloadEndpoint", Metadata(namespace=_namespace(call), labels=call.conf.labels), spec)

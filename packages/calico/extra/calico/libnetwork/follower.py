@@ -18,9 +18,7 @@ from calico.datastore.errors import DatastoreError, IndeterminateError
 from calico.datastore.store import Delete, Guard, Put
 from calico.datastore.syncer import Syncer
 from calico.ipam.errors import IpamError
-from calico.libnetwork import definition as definitions
 from calico.libnetwork.addresses import Addresses
-from calico.libnetwork.definition import PROFILE_OPTION, Definition, Entry, Record
 from calico.libnetwork.endpoints import Endpoint, Endpoints, labels_among
 from calico.libnetwork.engine import Engine, EngineAwayError, EngineEndpoint, EngineNetwork, EngineRefusedError
 from calico.libnetwork.errors import DriverError
@@ -44,7 +42,9 @@ from calico.libnetwork.plan import (
 )
 from calico.libnetwork.releasing import Releasing
 from calico.libnetwork.settings import PluginSettings
+from calico.model import registry
 from calico.model.problems import ModelError
+from calico.model.registry import PROFILE_OPTION, Definition, Entry, Record
 
 _RETRY = 2.0
 _GATHERING = 0.1
@@ -99,7 +99,7 @@ class Follower:
     # -- what wakes it ---------------------------------------------------------------------------------------------
 
     def _follow_registry(self) -> None:
-        syncer = Syncer(self._rooms.client.store, {definitions.REGISTRY: definitions.read})
+        syncer = Syncer(self._rooms.client.store, {registry.REGISTRY: registry.read})
         for batch in syncer.batches():
             if batch:
                 self.poke()
@@ -271,12 +271,12 @@ class Follower:
         store = self._rooms.client.store
         match action:
             case PutEntry(entry):
-                key = definitions.entry_key(entry.name)
-                done = store.commit([Guard(key, entry.revision)], [Put(key, definitions.write_entry(entry))])
+                key = registry.entry_key(entry.name)
+                done = store.commit([Guard(key, entry.revision)], [Put(key, registry.write_entry(entry))])
                 if done.succeeded:
                     _log.info("network of the cluster: %s", fields(network=entry.name))
             case DropEntry(entry):
-                key = definitions.entry_key(entry.name)
+                key = registry.entry_key(entry.name)
                 if store.commit([Guard(key, entry.revision)], [Delete(key)]).succeeded:
                     _log.info("network forgotten: %s", fields(network=entry.name))
             case PutRecord(record, entry):
@@ -298,11 +298,9 @@ class Follower:
                 text = "it stays this node's own"
                 _log.warning("network differs from the cluster's: %s", fields(network=record.name, so=text))
             return
-        key = definitions.entry_key(entry.name)
+        key = registry.entry_key(entry.name)
         try:
-            done = networks.write(
-                record, Put(key, definitions.write_entry(entry)), guards=(Guard(key, entry.revision),)
-            )
+            done = networks.write(record, Put(key, registry.write_entry(entry)), guards=(Guard(key, entry.revision),))
         except IndeterminateError:
             return  # the next plan sees what came of it
         if done:
@@ -312,8 +310,8 @@ class Follower:
         if entry is None or entry.removing:
             networks.forget(record)
             return
-        key = definitions.entry_key(entry.name)
-        put = Put(key, definitions.write_entry(entry._replace(removing=True)))
+        key = registry.entry_key(entry.name)
+        put = Put(key, registry.write_entry(entry._replace(removing=True)))
         if networks.forget(record, put, guards=(Guard(key, entry.revision),)):
             _log.info("network removed from the cluster: %s", fields(network=entry.name))
 

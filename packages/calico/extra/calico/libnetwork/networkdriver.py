@@ -10,7 +10,6 @@ from calico.datastore.errors import DatastoreError
 from calico.ipam.errors import IpamError
 from calico.ipam.inventory import Pool
 from calico.libnetwork.addresses import Addresses
-from calico.libnetwork.definition import Definition
 from calico.libnetwork.endpoints import Endpoint, Endpoints, labels_among
 from calico.libnetwork.errors import DriverError
 from calico.libnetwork.ipamdriver import NO_SUCH_POOL
@@ -22,6 +21,7 @@ from calico.libnetwork.releasing import Releasing
 from calico.libnetwork.server import Handler
 from calico.model.formats import parse_cidr_or_ip
 from calico.model.problems import ModelError
+from calico.model.registry import Definition
 from calico.netlink.route import mac_bytes
 
 _NEXT_HOP, _CONNECTED = 0, 1  # libnetwork's kinds of routes

@@ -12,9 +12,9 @@ from calico.client.resources import Client
 from calico.daemon.log import fields
 from calico.datastore.errors import IndeterminateError
 from calico.datastore.store import Delete, Guard, Operation, Put, Store, listing
-from calico.libnetwork import definition as definitions
-from calico.libnetwork.definition import PROFILE_OPTION, Definition, Entry, Record
 from calico.libnetwork.engine import Engine, EngineAwayError, EngineNetwork, EngineRefusedError
+from calico.model import registry
+from calico.model.registry import PROFILE_OPTION, Definition, Entry, Record
 from calico.model.resource import with_metadata
 
 DRIVER, IPAM_DRIVER = "calico", "calico-ipam"
@@ -163,7 +163,7 @@ class LocalNetworks:
 
     def write(self, record: Record, *also: Operation, guards: tuple[Guard, ...] = ()) -> bool:
         """Write a record of this node, with other operations while `guards` hold; whether they did."""
-        outcome = self._store.commit(guards, [Put(record.key, definitions.write_record(record)), *also])
+        outcome = self._store.commit(guards, [Put(record.key, registry.write_record(record)), *also])
         if outcome.succeeded:
             with self._lock:
                 self._records[record.id] = record._replace(revision=outcome.revision)
@@ -183,12 +183,12 @@ class LocalNetworks:
         entries: dict[str, Entry] = {}
         records: list[Record] = []
         unreadable: list[str] = []
-        for item in listing(self._store, definitions.REGISTRY).items:
+        for item in listing(self._store, registry.REGISTRY).items:
             try:
-                value = definitions.read(item.key, item.value, item.mod_revision)
+                value = registry.read(item.key, item.value, item.mod_revision)
             except (ValueError, TypeError) as error:
                 _log.warning("cannot be read: %s", fields(key=item.key, error=error))
-                unreadable.append(item.key.removeprefix(definitions.ENTRIES))
+                unreadable.append(item.key.removeprefix(registry.ENTRIES))
                 continue
             if isinstance(value, Entry):
                 entries[value.name] = value
@@ -209,7 +209,7 @@ class LocalNetworks:
             return known
         key = Record(self._node, identity, Definition()).key
         found = self._store.get(key).items
-        value = definitions.read(key, found[0].value, found[0].mod_revision) if found else None
+        value = registry.read(key, found[0].value, found[0].mod_revision) if found else None
         if not isinstance(value, Record):
             return None
         with self._lock:

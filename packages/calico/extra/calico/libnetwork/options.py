@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from calico.libnetwork.definition import PROFILE_OPTION, Definition
 from calico.libnetwork.errors import DriverError
+from calico.model.registry import PROFILE_OPTION, Definition
 
 GENERIC = "com.docker.network.generic"
 ENABLE_IPV6, ENABLE_IPV4 = "com.docker.network.enable_ipv6", "com.docker.network.enable_ipv4"

@@ -7,11 +7,11 @@ has any more, `plan_repairs` what a container lacks. The follower carries the ac
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from calico.libnetwork.definition import Definition, Entry, Record
 from calico.libnetwork.endpoints import Endpoint
 from calico.libnetwork.engine import EngineEndpoint, EngineNetwork
 from calico.libnetwork.links import Pair
 from calico.libnetwork.networks import DRIVER, definition_of
+from calico.model.registry import Definition, Entry, Record
 
 
 class World(NamedTuple):

@@ -1,9 +1,10 @@
-"""`calico-node`: start-up, then the agent, which serves CNI, keeps tunnel addresses right, and collects what is unused.
+"""`calico-node`: start-up, then the agent, which serves CNI, keeps tunnel addresses and Mesos' networks right, and
+collects what is unused.
 
 CNI is served from the first moment; what a call needs it asks for itself. Everything else waits for etcd in a thread of
 its own and says in the unit's status what for. systemd hears READY once start-up has been tried, so felix, which is
-started after the agent, finds the node's configuration; where etcd does not answer, it hears it all the same. Nothing
-is torn down when the agent ends.
+started after the agent, finds the node's configuration, and Mesos its networks; where etcd does not answer, it hears it
+all the same. Nothing is torn down when the agent ends.
 """
 
 import argparse
@@ -33,10 +34,12 @@ from calico.datastore.store import Store
 from calico.datastore.syncer import Syncer
 from calico.ipam.allocator import Ipam
 from calico.ipam.errors import IpamError
+from calico.model import registry
 from calico.model.keys import ResourceKey, list_prefix
 from calico.model.problems import ModelError
 from calico.node import encapsulation, settings, startup, tunnels
 from calico.node.collector import Collector
+from calico.node.networks import BUNDLE, Files, Placer, follow
 from calico.node.presence import Presence
 from calico.node.settings import NodeSettings, SettingsError
 
@@ -94,7 +97,9 @@ class Agent:
         self.stopped = threading.Event()
         self._service = Service(store, datastore.endpoints, paths.nodename_file(environment))
         self._syncers: list[Syncer] = []
-        self._changed, self._tried = threading.Event(), threading.Event()
+        self._files = Files(paths.networks, paths.bundle)
+        self._changed = threading.Event()
+        self._tried, self._placed = threading.Event(), threading.Event()
         self._threads: list[threading.Thread] = []
         self._failed = False
 
@@ -102,9 +107,12 @@ class Agent:
         """Serve until `stopped` is set; the exit code, 1 when a part ended by itself and a restart is due."""
         self._paths.socket.parent.mkdir(parents=True, exist_ok=True)
         server = Server(self._paths.socket, self._service.handle)
+        self._link()
         self._start("work", self._work)
+        late = time.monotonic() + _READY_WITHIN
         if not self._tried.wait(_READY_WITHIN):
             self.status.set("start-up", "waits: etcd has not answered yet")
+        self._placed.wait(max(late - time.monotonic(), 0))
         self.status.ready()
         while not self.stopped.wait(_TICK):
             self.status.alive()
@@ -120,6 +128,7 @@ class Agent:
         """End soon."""
         self.stopped.set()
         self._tried.set()
+        self._placed.set()
 
     def _start(self, name: str, work: Callable[[], None]) -> None:
         """Run one part in a thread of its own. An error nobody expected ends the agent, and systemd starts it anew."""
@@ -138,12 +147,21 @@ class Agent:
 
     def _work(self) -> None:
         """Take the node's place, then follow pools and nodes."""
-        node = self._until_done("start-up", self.start)
+        node = self._until_done("start-up", self._attempt)
         if node is None:
             return
         self.status.set("start-up", "")
+        self._start("networks", lambda: self._place(node.name))
         self._start("collector", lambda: self._collect(node.name))
         self._follow(node)
+
+    def _attempt(self) -> NodeSettings:
+        try:
+            return self.start()
+        except _EXPECTED:
+            self._link()
+            self._placed.set()
+            raise
 
     def start(self) -> NodeSettings:
         """One run of start-up."""
@@ -169,6 +187,14 @@ class Agent:
             pause = min(pause * 2, _LONGEST_PAUSE)
         return None
 
+    def _link(self) -> None:
+        """Give Mesos the bundle's networks, and leave it those of the cluster that it has."""
+        try:
+            said = self._files.link()
+        except OSError as error:
+            said = (f"waits: {error}",)
+        self.status.set("networks", "; ".join(said))
+
     # -- what follows the datastore --------------------------------------------------------------------------------
 
     def _follow(self, node: NodeSettings) -> None:
@@ -189,6 +215,14 @@ class Agent:
                 if not self._keep(node):
                     self.stopped.wait(_FIRST_PAUSE)
                     self._changed.set()
+
+    def _place(self, node: str) -> None:
+        """Keep Mesos' directory in step with the networks of the cluster, and with the bundle's."""
+        syncer = Syncer(self.store, {registry.ENTRIES: registry.read})
+        self._syncers.append(syncer)
+        for said in follow(Placer(self.store, node, self._files), syncer, _TICK):
+            self.status.set("networks", "; ".join(said))
+            self._placed.set()
 
     def _watch(self, name: str, syncer: Syncer) -> None:
         """Note every change, the end of the first listing among them."""
@@ -236,8 +270,13 @@ def host_addresses() -> Sequence[IPv4Address | IPv6Address]:
 class Paths:
     """Where the agent's socket and state are; tests have their own."""
 
-    def __init__(self, socket: Path = SOCKET, state: Path = settings.STATE_DIRECTORY) -> None:
-        self.socket, self.state = socket, state
+    def __init__(self, socket: Path = SOCKET, state: Path = settings.STATE_DIRECTORY, bundle: Path = BUNDLE) -> None:
+        self.socket, self.state, self.bundle = socket, state, bundle
+
+    @property
+    def networks(self) -> Path:
+        """Below it is the directory that Mesos reads."""
+        return self.state / "cni"
 
     def nodename_file(self, environment: Mapping[str, str]) -> Path:
         """The file that start-up writes, and plugins read."""
@@ -252,13 +291,15 @@ def main() -> int:
     options = _parser().parse_args()
     level = os.environ.get("CALICO_STARTUP_LOGLEVEL", "info").lower()
     configure(LEVELS.get(level, logging.INFO))
+    paths = Paths(Path(os.environ.get("CALICO_CNI_SOCKET") or SOCKET), options.state, options.networks)
+    if options.cleanup:
+        return _clean(paths)
     try:
         datastore = from_environment(os.environ)
         store = open_store(datastore)
     except (DatastoreSettingsError, DatastoreError) as error:
         print(f"calico-node: {error}; see calico-node-datastore.env", file=sys.stderr)
         return 1
-    paths = Paths(Path(os.environ.get("CALICO_CNI_SOCKET") or SOCKET), options.state)
     agent = Agent(store, datastore, os.environ, paths)
     try:
         if options.startup or options.tunnels:
@@ -284,13 +325,34 @@ def _parser() -> argparse.ArgumentParser:
         help="only see to the tunnels' addresses, and end",
     )
     parser.add_argument(
+        "--cleanup",
+        action="store_true",
+        help="only remove what Mesos' directory of networks has of the agent's, and end",
+    )
+    parser.add_argument(
+        "--networks",
+        type=Path,
+        default=BUNDLE,
+        metavar="DIRECTORY",
+        help="where the bundle's CNI configurations are (default %(default)s)",
+    )
+    parser.add_argument(
         "--state",
         type=Path,
         default=settings.STATE_DIRECTORY,
         metavar="DIRECTORY",
-        help="where the node's name is kept (default %(default)s)",
+        help="where the node's name and Mesos' networks are kept (default %(default)s)",
     )
     return parser
+
+
+def _clean(paths: Paths) -> int:
+    try:
+        Files(paths.networks, paths.bundle).clear()
+    except OSError as error:
+        print(f"calico-node: {error}; remove what is in the way and run this again", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _once(agent: Agent, options: argparse.Namespace) -> int:

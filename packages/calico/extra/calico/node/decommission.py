@@ -14,6 +14,7 @@ from calico.ipam.check import check
 from calico.ipam.release import Claim
 from calico.ipam.snapshot import take_snapshot
 from calico.model.keys import HOST_ENDPOINT_STATUS, HOSTS, STATUS
+from calico.model.registry import placements_of
 
 
 class Cleared(NamedTuple):
@@ -45,6 +46,7 @@ def clear(client: Client, ipam: Ipam, node: str) -> Cleared:
     left = _addresses(ipam, node)
     ipam.release_claims(left)
     ipam.release_host_affinities(node)
+    client.store.commit([], [Delete(placements_of(node), prefix=True)])
     found = (one.address for one in (*held, *left))
     return Cleared(had_node, endpoints, tuple(dict.fromkeys(found)), blocks, _delete_status(client, node))
 

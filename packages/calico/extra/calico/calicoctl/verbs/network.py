@@ -14,7 +14,10 @@ from calico.ipam.errors import IpamError
 from calico.model.problems import ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from calico.client.resources import Client
+    from calico.model.registry import Placement, Record
 
 CONFIGURATION = Path("/opt/mesosphere/etc")
 
@@ -38,18 +41,18 @@ def _create(session: Session, options: argparse.Namespace, client: "Client") -> 
     would = "would make " if options.dry_run else "made "
     for line in networks.create(client, wish):
         session.say(f"{would}{line}")
-    session.say(f"for Mesos containers: calicoctl network cni {wish.name} prints the file that agents need")
     return 0
 
 
 def _delete(session: Session, options: argparse.Namespace, client: "Client") -> int:
-    done, left = networks.delete(client, options.name)
+    done, left = networks.delete(client, options.name, None if options.dry_run else options.wait)
     for line in done:
         session.say(f"{'would remove' if options.dry_run else 'removed'} {line}")
     for line in left:
         session.complain(f"network {options.name}: {line}")
     if left:
-        session.complain("stop what uses it, or wait for the agents, and run this again")
+        session.complain("stop what uses it, or wait for the nodes, and run this again; calicoctl node decommission")
+        session.complain("clears away a node that is gone")
         return 1
     if not done:
         raise Failure(f"there is no network {options.name} that calicoctl made")
@@ -57,9 +60,8 @@ def _delete(session: Session, options: argparse.Namespace, client: "Client") -> 
 
 
 def _list(session: Session, options: argparse.Namespace, client: "Client") -> int:
-    nodes: dict[str, list[str]] = {}
-    for record in networks.records(client):
-        nodes.setdefault(record.name, []).append(record.node)
+    engines = _nodes(networks.records(client))
+    files = _nodes(networks.placements(client))
     found = networks.entries(client)
     if options.format == "json":
         session.say(
@@ -70,7 +72,8 @@ def _list(session: Session, options: argparse.Namespace, client: "Client") -> in
                         "subnets": list(entry.definition.subnets),
                         "profile": entry.definition.profile,
                         "removing": entry.removing,
-                        "agents": sorted(nodes.get(entry.name, [])),
+                        "docker": sorted(engines.get(entry.name, [])),
+                        "mesos": sorted(files.get(entry.name, [])),
                     }
                     for entry in found
                 ],
@@ -78,18 +81,27 @@ def _list(session: Session, options: argparse.Namespace, client: "Client") -> in
             )
         )
         return 0
-    rows = [("NAME", "SUBNETS", "PROFILE", "AGENTS")]
+    rows = [("NAME", "SUBNETS", "PROFILE", "DOCKER", "MESOS")]
     rows += [
         (
             entry.name + (" (being removed)" if entry.removing else ""),
             ",".join(entry.definition.subnets),
             entry.definition.profile,
-            str(len(nodes.get(entry.name, []))),
+            str(len(engines.get(entry.name, []))),
+            str(len(files.get(entry.name, []))),
         )
         for entry in found
     ]
     session.stdout.write(bordered(rows))
     return 0
+
+
+def _nodes(found: "Sequence[Record | Placement]") -> dict[str, list[str]]:
+    """The nodes of each network."""
+    nodes: dict[str, list[str]] = {}
+    for one in found:
+        nodes.setdefault(one.name, []).append(one.node)
+    return nodes
 
 
 def _cni(session: Session, options: argparse.Namespace, client: "Client") -> int:

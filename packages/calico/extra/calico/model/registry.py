@@ -1,11 +1,12 @@
-"""A Docker network as Calico sees it, and the registry of networks in etcd.
+"""The registry of the cluster's networks in etcd, and which node has what of them.
 
-In the scope `local` every engine has networks of its own, with ids of its own, and knows nothing of other nodes'. The
-registry says which networks there are in the cluster, by name, and each node which of its engine's ids stands for what.
-Everything is below `/calico/dcos-calico/v1/docker/`:
+In the scope `local` every Docker engine has networks of its own, with ids of its own, and knows nothing of other
+nodes'. The registry says which networks there are in the cluster, by name, and each node what stands for them there.
+Everything is below `/calico/dcos-calico/v1/`:
 
-    network/<name>           `Entry`: what the network is, and whether it is being removed
-    node/<node>/<engine id>  `Record`: the network of that id on that node
+    docker/network/<name>           `Entry`: what the network is, and whether it is being removed
+    docker/node/<node>/<engine id>  `Record`: the network of that id in that node's engine
+    cni/<node>/<name>               `Placement`: that node has the network's CNI configuration, or is about to have it
 """
 
 import json
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 REGISTRY = "/calico/dcos-calico/v1/docker/"
 ENTRIES = f"{REGISTRY}network/"
 NODES = f"{REGISTRY}node/"
+PLACEMENTS = "/calico/dcos-calico/v1/cni/"
 
 PROFILE_OPTION = "org.projectcalico.profile"
 _FLAGS = ("private", "leaving", "removed")
@@ -65,6 +67,29 @@ class Record(NamedTuple):
         return f"{NODES}{self.node}/{self.id}"
 
 
+class Placement(NamedTuple):
+    """A network whose CNI configuration a node has."""
+
+    node: str
+    name: str
+
+    @property
+    def key(self) -> str:
+        """Its key in etcd."""
+        return f"{placements_of(self.node)}{self.name}"
+
+
+def placements_of(node: str) -> str:
+    """What the keys of a node's placements begin with."""
+    return f"{PLACEMENTS}{node}/"
+
+
+def read_placement(key: str) -> Placement:
+    """What a key below `PLACEMENTS` says; the value says nothing."""
+    node, _, name = key.removeprefix(PLACEMENTS).partition("/")
+    return Placement(node, name)
+
+
 def entry_key(name: str) -> str:
     """The key of a network of the cluster."""
     return ENTRIES + name
@@ -86,11 +111,14 @@ def read(key: str, value: bytes, revision: int) -> Entry | Record | None:
     document = json.loads(value)
     if not isinstance(document, dict):
         raise ValueError("it is not an object")
+    subnets, labels = document.get("subnets", []), document.get("labels") or {}
+    if not isinstance(subnets, list) or not isinstance(labels, dict):
+        raise ValueError("subnets must be a list, labels an object")
     definition = Definition(
-        subnets=tuple(map(str, document.get("subnets", ()))),
+        subnets=tuple(map(str, subnets)),
         profile=str(document.get("profile", "")),
         ipv6=bool(document.get("ipv6", False)),
-        labels={str(name): str(text) for name, text in (document.get("labels") or {}).items()},
+        labels={str(name): str(text) for name, text in labels.items()},
     )
     match key.removeprefix(REGISTRY).split("/"):
         case ["network", name] if name:
