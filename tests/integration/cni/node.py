@@ -128,6 +128,7 @@ class Node:
         self.state = directory / "state"
         self.socket = directory / "cni.sock"
         self.plugins = directory / "plugins"
+        self.bundle = directory / "bundle"
         self.url = url
         self.agent: subprocess.Popen[bytes] | None = None
         self._containers: list[Space] = []
@@ -179,10 +180,17 @@ class Node:
 
     def start_agent(self, **more: str) -> None:
         """The agent; returns when it listens."""
+        self.bundle.mkdir(exist_ok=True)
+        delegate = {name: value for name, value in self.conf().items() if name != "name"}
+        document = {"name": "calico", "type": "mesos-cni-port-mapper", "chain": "M-CALICO", "delegate": delegate}
+        (self.bundle / "calico.conf").write_text(json.dumps(document))
         command = [*self.space.prefix, "setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "calico.node.agent"]
         with (self.directory / "agent.log").open("ab") as log:
             self.agent = subprocess.Popen(
-                [*command, "--state", str(self.state)], env=self.environment(**more), stdout=log, stderr=log
+                [*command, "--state", str(self.state), "--networks", str(self.bundle)],
+                env=self.environment(**more),
+                stdout=log,
+                stderr=log,
             )
         eventually(self.socket.exists, "the agent listens")
 

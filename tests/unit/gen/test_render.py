@@ -255,10 +255,10 @@ def test_a_network_may_be_added_where_calicos_own_might_be(cidr: str, text: str)
     """What is rendered for `calicoctl network create` and what `gen validate` refuses are the same, for any network."""
     usual = validate(cases.whole(text), "config.yaml")
     listed = json.loads(next(f.content for f in render(usual.values, DAEMONS) if f.path == "etc/calico/networks.json"))
-    network = ipaddress.ip_network(cidr)
+    network = ipaddress.IPv4Network(cidr)
     is_taken = any(
-        ipaddress.ip_address(one["first"]) <= network.broadcast_address
-        and network.network_address <= ipaddress.ip_address(one["last"])
+        ipaddress.IPv4Address(one["first"]) <= network.broadcast_address
+        and network.network_address <= ipaddress.IPv4Address(one["last"])
         for one in listed["networks"]
         if ":" not in one["first"]
     )

@@ -31,7 +31,7 @@ from calico.datastore.errors import DatastoreError
 from calico.datastore.settings import Settings, from_environment, open_store
 from calico.datastore.settings import SettingsError as DatastoreSettingsError
 from calico.datastore.store import Store
-from calico.datastore.syncer import Syncer
+from calico.datastore.syncer import Decoder, Syncer
 from calico.ipam.allocator import Ipam
 from calico.ipam.errors import IpamError
 from calico.model import registry
@@ -203,8 +203,7 @@ class Agent:
         The two are watched apart: what they have in common is a prefix under which every container's endpoint is too.
         """
         for name, prefix in (("pools", list_prefix("IPPool")), ("node", ResourceKey("Node", node.name).path)):
-            syncer = Syncer(self.store, {prefix: decode_resource})
-            self._syncers.append(syncer)
+            syncer = self._syncer({prefix: decode_resource})
             self._start(name, partial(self._watch, name, syncer))
         looked = time.monotonic()
         while not self.stopped.is_set():
@@ -218,11 +217,18 @@ class Agent:
 
     def _place(self, node: str) -> None:
         """Keep Mesos' directory in step with the networks of the cluster, and with the bundle's."""
-        syncer = Syncer(self.store, {registry.ENTRIES: registry.read})
-        self._syncers.append(syncer)
+        syncer = self._syncer({registry.ENTRIES: registry.read})
         for said in follow(Placer(self.store, node, self._files), syncer, _TICK):
             self.status.set("networks", "; ".join(said))
             self._placed.set()
+
+    def _syncer(self, decoders: Mapping[str, Decoder]) -> Syncer:
+        """One that ends with the agent, also when that ends at this moment."""
+        syncer = Syncer(self.store, decoders)
+        self._syncers.append(syncer)
+        if self.stopped.is_set():
+            syncer.stop()
+        return syncer
 
     def _watch(self, name: str, syncer: Syncer) -> None:
         """Note every change, the end of the first listing among them."""
