@@ -20,6 +20,8 @@ INTERFACE = "eth0"
 CHECKPOINTS = "/var/lib/mesos/isolators/network/cni"
 NAMESPACES = "/var/run/mesos/isolators/network/cni"
 CONFIGURATIONS = "/opt/mesosphere/etc/dcos/network/cni"
+SETTINGS = "/opt/mesosphere/etc/fragments/mesos/mesos-slave-common"
+"""What the bundle adds to the Mesos agent's environment: where Calico is on, another directory of configurations."""
 PLUGINS = "/opt/mesosphere/active/calico/cni:/opt/dcos-lab/bin"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -86,7 +88,7 @@ def find_configuration(texts: Mapping[str, str], network: str) -> dict[str, Any]
         names.append(str(found.get("name")))
         if names[-1] == network:
             return dict(found)
-    raise LabError(f"{CONFIGURATIONS}: no file there has the name {network!r}, only {', '.join(names) or 'none'}")
+    raise LabError(f"the agent has no CNI configuration named {network!r}, only {', '.join(names) or 'none'}")
 
 
 def address_in(answer: str) -> str:

@@ -37,8 +37,14 @@ def start(machine: Machine, task: "Task") -> str:
 
 
 def _configurations(machine: Machine) -> dict[str, str]:
-    """The agent's CNI configurations: path -> text."""
-    listed = machine.run(f'for f in {cni.CONFIGURATIONS}/*.conf; do echo "$f"; tr -d \'\\n\' <"$f"; echo; done')
+    """The CNI configurations that the agent is told to read: path -> text."""
+    listed = machine.run(
+        f"""
+        MESOS_NETWORK_CNI_CONFIG_DIR={cni.CONFIGURATIONS}
+        [ ! -e {cni.SETTINGS} ] || . {cni.SETTINGS}
+        for f in "$MESOS_NETWORK_CNI_CONFIG_DIR"/*; do echo "$f"; tr -d '\\n' <"$f"; echo; done
+        """
+    )
     lines = listed.stdout.splitlines()
     return dict(zip(lines[::2], lines[1::2], strict=True))
 

@@ -129,14 +129,21 @@ def test_diagnostics_find_nothing_on_healthy_nodes_and_name_a_daemon_that_is_sto
         agent.run("systemctl start dcos-calico-felix")
 
 
-def test_a_network_more_is_on_every_agent_and_goes_as_a_whole(cluster: Cluster) -> None:
+def test_a_network_more_is_on_every_agent_and_goes_as_a_whole(cluster: Cluster, tasks: Tasks) -> None:
     agents = [cluster.machine(name) for name in ("agent1", "agent2")]
     agents[0].run(f"{CALICOCTL} network create blue --cidr 10.77.0.0/16")
     for agent in agents:
-        agent.wait_until("docker network inspect blue >/dev/null", 90)
+        agent.wait_until("docker network inspect blue >/dev/null && [ -e /var/lib/calico/cni/net.d/blue.conf ]", 90)
+    apps = [marathon.read(_APPS / f"calico-{kind}.json")[0]._replace(network="blue") for kind in ("docker", "ucr")]
+    (docker,), (ucr,) = tasks.start(apps[:1], "agent1"), tasks.start(apps[1:], "agent2")
+    assert all(task.address.startswith("10.77.") for task in (docker, ucr)), (docker, ucr)
+    settled(tasks, docker, ucr)
+    settled(tasks, ucr, docker)
+    tasks.stop([docker, ucr])
     agents[0].wait_until(f"{CALICOCTL} network delete blue", 120)
     for agent in agents:
         assert agent.run("docker network inspect blue", check=False).status != 0
+        assert "blue.conf" not in agent.run("ls /var/lib/calico/cni/net.d").stdout.split()
     assert leaks(cluster) == ""
 
 
@@ -326,4 +333,5 @@ def test_calico_is_switched_off_by_configuration(cluster: Cluster, tasks: Tasks)
             ).stdout
             == ""
         )
+        assert machine.run("ls -d /var/lib/calico /run/calico", check=False).stdout == ""
         assert ours_in_the_kernel(machine) == []

@@ -78,3 +78,17 @@ def test_the_removal_program_leaves_nothing(network: Topology, package: Path) ->
     assert "/run/calico" not in done.stdout
     assert "/var/lib/calico" not in done.stdout
     assert network.nft("list", "ruleset") == before
+
+
+def test_the_removal_program_leaves_what_others_gave_mesos(network: Topology, package: Path) -> None:
+    net_d = "/var/lib/calico/cni/net.d"
+    prepare = f"""
+        mkdir -p {net_d} && touch /var/lib/calico/nodename /var/lib/calico/cni/staged
+        ln -s /opt/mesosphere/etc/dcos/network/cni/calico.conf {net_d}/calico.conf
+        echo '{{"name": "blue", "dcos-calico": ""}}' >{net_d}/blue.conf
+        echo '{{"name": "mine"}}' >{net_d}/mine.conf
+    """
+    done = run(network, f"{_PRIVATE} {prepare} {package}/remove/felix; status=$?; find /var/lib/calico; exit $status")
+    assert done.returncode == 0, done.stderr
+    found = [line for line in done.stdout.splitlines() if line.startswith("/var/lib/calico")]
+    assert found == ["/var/lib/calico", "/var/lib/calico/cni", net_d, f"{net_d}/mine.conf"]

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from calico.datastore.store import put
 from calico.ipam.assign import Request
 from calico.model.ipam import IPAMConfig
-from tests.unit.ipam.cluster import allocated, ipam_of, put_endpoint, put_node, put_pool, put_resource
+from calico.model.registry import PLACEMENTS, Placement
+from tests.unit.ipam.cluster import allocated, documents, ipam_of, put_endpoint, put_node, put_pool, put_resource
 
 from .conftest import Calicoctl
 
@@ -134,6 +136,8 @@ def test_a_group_by_itself(calicoctl: Calicoctl) -> None:
 def test_decommission(filled: Calicoctl) -> None:
     put_resource(filled.store, "FelixConfiguration", "node.a", {})
     put_node(filled.store, "b")
+    for node in ("a", "b"):
+        put(filled.store, Placement(node, "blue").key, b"{}")
     ipam_of(filled.store).auto_assign(Request("b", ipv4=1, handle="calico.b", attributes={"node": "b"}))
     rehearsed = filled("node", "decommission", "a", "--dry-run")
     assert rehearsed.code == 0
@@ -150,6 +154,7 @@ def test_decommission(filled: Calicoctl) -> None:
         "Node(a) removed",
     ]
     assert [one["handle_id"] for one in allocated(filled.store).values()] == ["calico.b"]
+    assert list(documents(filled.store, PLACEMENTS)) == ["b/blue"]
     assert filled("get", "node").out.split() == ["NAME", "b"]
     assert filled("ipam", "check", "--format", "json").code == 1  # b's address has no endpoint
     again = filled("node", "decommission", "a")

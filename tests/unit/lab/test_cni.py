@@ -66,7 +66,7 @@ def test_what_gen_renders_is_what_the_port_mapper_reads() -> None:
 
 
 def test_a_network_that_is_not_there_is_named_with_those_that_are() -> None:
-    with pytest.raises(LabError, match=r"no file there has the name 'dcos'.*calico"):
+    with pytest.raises(LabError, match=r"no CNI configuration named 'dcos'.*calico"):
         cni.find_configuration(rendered(), "dcos")
     with pytest.raises(LabError, match=r"x.conf:1:1: is not JSON"):
         cni.find_configuration({"x.conf": "nothing"}, "calico")
