@@ -134,8 +134,9 @@ def test_a_network_more_is_on_every_agent_and_goes_as_a_whole(cluster: Cluster, 
     agents[0].run(f"{CALICOCTL} network create blue --cidr 10.77.0.0/16")
     for agent in agents:
         agent.wait_until("docker network inspect blue >/dev/null && [ -e /var/lib/calico/cni/net.d/blue.conf ]", 90)
-    apps = [marathon.read(_APPS / f"calico-{kind}.json")[0]._replace(network="blue") for kind in ("docker", "ucr")]
-    (docker,), (ucr,) = tasks.start(apps[:1], "agent1"), tasks.start(apps[1:], "agent2")
+    apps = {kind: marathon.read(_APPS / f"calico-{kind}.json")[0] for kind in ("docker", "ucr")}
+    blue = {kind: app._replace(id=f"/blue-{kind}", network="blue") for kind, app in apps.items()}
+    (docker,), (ucr,) = tasks.start([blue["docker"]], "agent1"), tasks.start([blue["ucr"]], "agent2")
     assert all(task.address.startswith("10.77.") for task in (docker, ucr)), (docker, ucr)
     settled(tasks, docker, ucr)
     settled(tasks, ucr, docker)

@@ -9,6 +9,7 @@ import pytest
 from calico.calicoctl import networks
 from calico.calicoctl.verbs import network
 from calico.client.errors import ConflictError
+from calico.client.resources import Client
 from calico.datastore.store import Delete, Put, listing
 from calico.ipam.assign import Request
 from calico.model import registry
@@ -273,14 +274,30 @@ def test_an_agent_that_forgets_the_network_first_is_no_error(
     """The plugin that finds that no engine has a network any more deletes its entry, too."""
     before = keys(cluster)
     cluster(*CREATE)
-    put_file(cluster, "192.0.2.11")
+    write = networks._write
 
-    def forget(_seconds: float) -> None:
-        cluster.store.commit([], [Delete(registry.entry_key("blue")), Delete(Placement("192.0.2.11", "blue").key)])
+    def late(client: Client, entry: Entry, operation: Put | Delete) -> bool:
+        if isinstance(operation, Delete):
+            cluster.store.commit([], [operation])
+        return write(client, entry, operation)
 
-    monkeypatch.setattr("time.sleep", forget)
+    monkeypatch.setattr(networks, "_write", late)
     assert cluster("network", "delete", "blue").code == 0
     assert keys(cluster) == before
+
+
+def test_a_container_that_came_meanwhile_keeps_its_network(cluster: Calicoctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster(*CREATE)
+    key = put_file(cluster, "192.0.2.11")
+
+    def come(_seconds: float) -> None:
+        ipam_of(cluster.store).auto_assign(Request("192.0.2.11", ipv4=1, handle="c", ipv4_pools=("10.1.0.0/16",)))
+        cluster.store.commit([], [Delete(key)])
+
+    monkeypatch.setattr("time.sleep", come)
+    result = cluster("network", "delete", "blue")
+    assert result.code == 1 and "10.1." in result.err
+    assert cluster.client.get("IPPool", "blue") and networks.entries(cluster.client)
 
 
 def test_what_a_node_that_is_gone_says_is_not_waited_for(cluster: Calicoctl) -> None:

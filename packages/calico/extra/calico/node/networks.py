@@ -310,7 +310,7 @@ def follow(placer: Placer, syncer: Syncer, tick: float) -> Iterator[tuple[str, .
         entries = {key.removeprefix(ENTRIES): found.get(key) for key in (*found, *syncer.broken_keys)}
         try:
             said = placer.step(entries if is_known else None, is_due)
-            is_due, looked = not is_known, time.monotonic()
+            is_due, looked = False, time.monotonic()
         except (DatastoreError, OSError) as error:
             said, is_due = (f"waits: {error}",), True
         yield (*said, f"waits: {syncer.last_error}") if syncer.last_error else said
