@@ -113,21 +113,30 @@ def test_anothers_file_is_left_alone_and_in_nobodys_way(nodes: tuple[Node, Node]
     assert mine.read_text() == '{"name": "blue", "type": "bridge"}'
 
 
-def test_without_etcd_mesos_finds_what_was_there_before_the_agent_is_ready(
+def start_until_ready(node: Node, path: Path) -> None:
+    """Start the agent; return when it says READY, which is when Mesos is started."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        manager.settimeout(30)
+        node.start_agent(NOTIFY_SOCKET=str(path))
+        while b"READY=1" not in manager.recv(65536):
+            pass
+
+
+def test_mesos_finds_its_networks_when_the_agent_is_ready_with_etcd_and_without(
     nodes: tuple[Node, Node], tmp_path: Path
 ) -> None:
     first, second = nodes
+    second.stop_agent()
+    for path in net_d(second).iterdir():
+        path.unlink()
     create(first)
-    eventually(lambda: "blue.conf" in names(second), "it is there")
+    start_until_ready(second, tmp_path / "with")
+    assert names(second) == {"calico.conf", "blue.conf"}
     second.stop_agent()
     assert first.cluster is not None
     first.cluster.stop()
     (net_d(second) / "calico.conf").unlink()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(30)
-        second.start_agent(NOTIFY_SOCKET=str(tmp_path / "notify"))
-        while b"READY=1" not in manager.recv(65536):
-            pass
+    start_until_ready(second, tmp_path / "without")
     assert names(second) == {"calico.conf", "blue.conf"}
     assert json.loads((net_d(second) / "calico.conf").read_text())["name"] == "calico"
