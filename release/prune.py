@@ -10,6 +10,7 @@ from typing import NamedTuple
 from pkgpanda.errors import PandaError, Problem
 from release import layout, repository
 from release.calicoctl import BRANCH_BUILDS, BRANCH_DAYS
+from release.layout import entry
 from release.metadata import Metadata
 from release.storage.base import Storage, Stored
 
@@ -17,7 +18,7 @@ _DAY = 86400.0
 _GRACE = _DAY
 """Shared files younger than this stay: a release that is being written has no metadata.json yet."""
 
-_SHARED = ("packages/", "bootstrap/", "package_lists/")
+MARK = entry(repository.PRUNING, b"release prune is at work\n")
 
 
 class Repository(NamedTuple):
@@ -40,13 +41,29 @@ class Removal(NamedTuple):
         return f"remove {self.path} ({self.size / 1e6:.1f} MB): {self.why}"
 
 
+def run(storage: Storage, now: float, days: float) -> list[Removal]:
+    """Plan and remove, under a mark that keeps channels from moving; what was removed.
+
+    Of two commands one sees the other: the mark is there before channels are read, and a channel is written before the
+    mark is looked for a last time. Killed, it leaves the mark for the next one to take away.
+    """
+    storage.put(MARK)
+    try:
+        removals = plan(look(storage, now), days)
+        for each in removals:
+            storage.remove(each.path)
+    finally:
+        storage.remove(MARK.path)
+    return removals
+
+
 def look(storage: Storage, now: float) -> Repository:
     """Read all that a plan needs. PandaError where it cannot be known what a channel needs."""
     channels = repository.channels(storage)
     found = {name: repository.metadata(storage, name) for name in repository.releases(storage)}
     if lost := [channel for channel, release in channels.items() if release not in found]:
         raise PandaError(_lost(storage, channel, channels[channel]) for channel in lost)
-    files = [each for prefix in ("releases/", *_SHARED, f"{BRANCH_BUILDS}/") for each in storage.listing(prefix)]
+    files = [each for prefix in (*repository.PREFIXES, f"{BRANCH_BUILDS}/") for each in storage.listing(prefix)]
     return Repository(tuple(files), channels, found, now)
 
 
@@ -85,7 +102,7 @@ def _releases(state: Repository, kept: set[str], days: float) -> Iterable[Remova
 
 def _shared(state: Repository, used: set[str]) -> Iterable[Removal]:
     for each in state.files:
-        if each.path.startswith(_SHARED) and each.path not in used and state.now - each.modified > _GRACE:
+        if each.path.startswith(repository.SHARED) and each.path not in used and state.now - each.modified > _GRACE:
             yield Removal(each.path, each.size, "in no release that is kept")
 
 

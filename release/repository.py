@@ -3,6 +3,7 @@
     packages/  bootstrap/  package_lists/     reproducible files: written once, shared by every release that has them
     releases/<name>/                          a release's documents; <name> is the sha256 of its dcos_install.sh
     channels/<channel>/dcos_install.sh        THE channel: the release whose script this is
+    pruning                                   a prune is at work
 
 Nothing under the first two kinds of paths ever changes, and a release is one when its metadata.json is there, which is
 written last. A channel is one file, so moving it is one write, whole or not at all on every kind of storage; the script
@@ -23,6 +24,13 @@ from release.storage.base import Storage
 
 _CHANNEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}(/[a-z0-9][a-z0-9._-]{0,62}){0,3}")
 _RELEASE = re.compile(r"[0-9a-f]{64}")
+
+SHARED = ("packages/", "bootstrap/", "package_lists/")
+PREFIXES = (*SHARED, "releases/")
+"""Where files of releases stand."""
+
+PRUNING = "pruning"
+"""The mark of a prune that is at work, while which no channel moves."""
 
 Report = Callable[[str], None]
 
@@ -108,25 +116,72 @@ def point(channel: str, script: bytes, storages: list[Storage]) -> list[Step]:
 
 
 def apply(steps: list[Step], report: Report) -> int:
-    """Do the writes, those of stage 1 first and looked at again before the first of stage 2; how many there were."""
+    """Do the writes, those of stage 1 first; how many there were.
+
+    A channel moves to what is whole, and goes back to what it was where that is not so behind the write either: a
+    prune may be at work. PandaError then, and where another command moved it meanwhile.
+    """
     done = 0
-    for stage in (1, 2):
-        for step in (each for each in steps if each.stage == stage):
-            if not step.has:
-                report(f"{step.storage.name}: {step.entry.path} ({step.entry.size / 1e6:.1f} MB)...")
-                step.storage.put(step.entry)
-                done += 1
-        if stage == 1 and any(each.stage == 2 for each in steps):
-            _look_again(steps)
+    for step in (each for each in steps if each.stage == 1 and not each.has):
+        report(f"{step.storage.name}: {step.entry.path} ({step.entry.size / 1e6:.1f} MB)...")
+        step.storage.put(step.entry)
+        done += 1
+    moves = [each for each in steps if each.stage == 2]
+    for move in (each for each in moves if not each.has):
+        written = {
+            each.entry.path: each.entry.size for each in steps if each.stage == 1 and each.storage is move.storage
+        }
+        _move(move.storage, move.entry, written)
+        done += 1
+    if lost := [move for move in moves if not move.storage.holds(move.entry)]:
+        told = "was moved by another command meanwhile"
+        raise PandaError(Problem(f"{each.storage.name}:{each.entry.path}", told, "release list") for each in lost)
     return done
 
 
-def _look_again(steps: list[Step]) -> None:
-    """Nothing that was there when the plan was made may have gone since, by a prune for one."""
-    gone = [step for step in steps if step.stage == 1 and step.has and not step.storage.holds(step.entry)]
-    if gone:
-        told = "went away while the release was written"
-        raise PandaError([Problem(f"{each.storage.name}:{each.entry.path}", told, "run it again") for each in gone])
+def _move(storage: Storage, channel: Entry, written: dict[str, int]) -> None:
+    _check_whole(storage, channel.sha256, written)
+    before = storage.read(channel.path)
+    storage.put(channel)
+    try:
+        _check_whole(storage, channel.sha256, written)
+    except PandaError:
+        if before is None:
+            storage.remove(channel.path)
+        else:
+            storage.put(entry(channel.path, before))
+        raise
+
+
+def _check_whole(storage: Storage, release: str, written: dict[str, int]) -> None:
+    """Raise PandaError unless all of a release is there, which is `written` where that is known, and no prune at work.
+
+    The mark is looked for first: a prune that ended before that is seen by what is gone, one that begins later sees
+    the channel.
+    """
+    if storage.read(PRUNING) is not None:
+        told = "is there: release prune is at work, or was killed"
+        raise PandaError.one(f"{storage.name}:{PRUNING}", told, "when it is done, run this again; if killed, that too")
+    if problems := lacking(storage, written or needed(storage, release)):
+        raise PandaError(problems)
+
+
+def needed(storage: Storage, release: str) -> dict[str, int]:
+    """The paths of what a release consists of, as far as its metadata.json knows, with their sizes."""
+    said = metadata(storage, release)
+    own = {document_path(release, each.path): each.size for each in said.documents}
+    return own | {each.stored: each.size for each in said.core}
+
+
+def lacking(storage: Storage, wanted: dict[str, int]) -> list[Problem]:
+    """What is not there, by name and size."""
+    there = {each.path: each.size for prefix in PREFIXES for each in storage.listing(prefix)}
+    hint = "run release create again: it puts back what is missing"
+    return [
+        Problem(f"{storage.name}:{path}", "is not there" if path not in there else "has another size", hint)
+        for path, size in wanted.items()
+        if there.get(path) != size
+    ]
 
 
 def channels(storage: Storage) -> dict[str, str]:

@@ -4,11 +4,10 @@ import argparse
 import json
 
 from pkgpanda.build.cli import Printer
-from pkgpanda.errors import PandaError, Problem
+from pkgpanda.errors import PandaError
 from release import repository
 from release.commands.options import add_dry_run, add_format, add_storage, storages
 from release.repository import Step
-from release.storage.base import Storage
 from release.storage.settings import Storages
 
 _EPILOG = """FROM is a channel, or a release as release list shows it (which is how one goes back). Each storage's
@@ -18,9 +17,6 @@ exit status: 0 done, 1 there is no such channel, 3 a storage failed
 example:
   release promote testing stable
 """
-
-
-_PREFIXES = ("packages/", "bootstrap/", "package_lists/", "releases/")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -60,21 +56,7 @@ def plan(known: Storages, source: str, channel: str) -> tuple[str, list[Step]]:
     places = known.writable()
     if not places:
         raise PandaError.one("storage", "none can be written to", "name one of kind local or s3")
-    problems = [problem for place in places for problem in missing(place, release)]
+    problems = [each for place in places for each in repository.lacking(place, repository.needed(place, release))]
     if problems:
         raise PandaError(problems)
     return release, repository.point(channel, script, places)
-
-
-def missing(storage: Storage, release: str) -> list[Problem]:
-    """What a release lacks in a storage, by name and size."""
-    there = {each.path: each.size for prefix in _PREFIXES for each in storage.listing(prefix)}
-    said = repository.metadata(storage, release)
-    wanted = {each.stored: each.size for each in said.core}
-    wanted |= {repository.document_path(release, each.path): each.size for each in said.documents}
-    hint = "run release create again: it puts back what is missing"
-    return [
-        Problem(f"{storage.name}:{path}", "is not there" if path not in there else "has another size", hint)
-        for path, size in wanted.items()
-        if there.get(path) != size
-    ]

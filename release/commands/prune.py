@@ -9,7 +9,7 @@ from release import prune
 from release.commands.options import add_dry_run, add_format, add_storage, one_storage
 
 _EPILOG = """Kept: the releases of channels, those younger than --older-than, and what they share. Of calicoctl,
-branches' builds go after seven days. Do not run it beside release create.
+branches' builds go after seven days. While it is at work no channel moves.
 exit status: 0 done, 3 the storage failed
 
 example:
@@ -37,14 +37,14 @@ def _days(text: str) -> float:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Plan, then remove."""
+    """Plan, and remove unless that is all."""
     storage = one_storage(args)
     if not storage.writable:
         raise PandaError.one(storage.name, "can only be read", "name another with --in")
-    removals = prune.plan(prune.look(storage, time.time()), args.older_than)
-    if not args.dry_run:
-        for each in removals:
-            storage.remove(each.path)
+    if args.dry_run:
+        removals = prune.plan(prune.look(storage, time.time()), args.older_than)
+    else:
+        removals = prune.run(storage, time.time(), args.older_than)
     size = sum(each.size for each in removals)
     if args.format == "json":
         print(json.dumps({"removed": [each._asdict() for each in removals], "dry_run": args.dry_run}, indent=2))
