@@ -21,9 +21,9 @@ class Problem(NamedTuple):
     hint: str = ""
 
     def __str__(self) -> str:
-        """The one line a user sees; line breaks inside values are shown escaped."""
+        """The one line a user sees; what cannot be seen in a value, as a line break, is shown escaped."""
         text = f"{self.where}: {self.message}" + (f" ({self.hint})" if self.hint else "")
-        return text.replace("\n", "\\n").replace("\r", "\\r")
+        return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 class PandaError(Exception):

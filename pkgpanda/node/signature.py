@@ -87,9 +87,12 @@ def pinned(layout: Layout) -> tuple[PublicKey, ...]:
     path = keys_path(layout)
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            return parse_keys(file.read(), path)
+            keys = parse_keys(file.read(), path)
     except FileNotFoundError:
         return ()
+    if not keys:
+        raise PandaError.one(path, "holds no key, so nothing can be trusted", "put keys there, or remove the file")
+    return keys
 
 
 def keys_path(layout: Layout) -> str:

@@ -224,6 +224,18 @@ def test_pinned_keys_win_over_those_of_a_command_line(
     assert f"signed by {ONE.public.id}, which this node has pinned" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["", "# none\n"])
+def test_a_file_of_pinned_keys_that_holds_none_lets_nothing_in(
+    release: Release, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    """Or whoever empties it, or a crash that does, hands the decision to the script."""
+    release.sign(OTHER)
+    pin(tmp_path)
+    (tmp_path / "mesosphere/setup-flags/release-keys").write_text(text)
+    assert verify_release(release, tmp_path, "--key", str(OTHER.public)) == 1
+    assert "release-keys: holds no key" in capsys.readouterr().err
+
+
 def test_without_any_key_nothing_can_be_verified(release: Release, tmp_path: Path) -> None:
     release.sign(ONE)
     assert verify_release(release, tmp_path) == 2

@@ -97,6 +97,11 @@ def test_an_extra_file_is_found(bundle: Path) -> None:
     assert "packages/etcd/notes.txt: is not in SHA256SUMS" in complaints(bundle)
 
 
+def test_names_are_shown_as_what_can_be_seen(bundle: Path) -> None:
+    (bundle / "bin\x1b[2J\u202e").write_text("x")
+    assert "bin\\x1b[2J\\u202e: is not in" in complaints(bundle)
+
+
 def test_an_empty_directory_is_found(bundle: Path) -> None:
     (bundle / "packages/old").mkdir()
     assert "packages/old: is an empty directory" in complaints(bundle)
