@@ -30,7 +30,12 @@ class Identity(NamedTuple):
     @property
     def title(self) -> str:
         """How scripts and lists name it."""
-        return f"dcos-calico {self.tag or VERSION} (commit {str(self.commit)[:12]})"
+        return title(self.tag or VERSION, self.commit.id)
+
+
+def title(tag: str, commit: str) -> str:
+    """What a release's dcos_install.sh says that it is."""
+    return f"dcos-calico {tag} (commit {commit[:12]})"
 
 
 class Artifact(NamedTuple):

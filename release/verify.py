@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from release import layout
 from release.archives import Contents, Member, read_archive
 from release.assemble import file_digest
 from release.keys import is_signed
-from release.metadata import read_metadata
+from release.metadata import read_metadata, title
 
 _SUMS_LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)")
 _WELL_KNOWN = re.compile(rf"(bin|etc|include|lib|dcos\.target\.wants)(_({'|'.join(ROLES)}))?")
@@ -364,6 +365,13 @@ def _check_metadata(directory: Path, digests: dict[str, str], packages: dict[str
     subjects = {_mapping(each).get("name"): _mapping(each).get("digest") for each in _list(statement.get("subject"))}
     if not problems and subjects != {path: {"sha256": digest} for path, digest in artifacts.items()}:
         yield Problem(layout.PROVENANCE, f"is about other files than {layout.METADATA}")
+    build = _mapping(_mapping(statement.get("predicate")).get("buildDefinition"))
+    sources = [_mapping(_mapping(each).get("digest")) for each in _list(build.get("resolvedDependencies"))]
+    if not problems and said.commit.removesuffix("-dirty") not in [each.get("gitCommit") for each in sources]:
+        yield Problem(layout.PROVENANCE, f"is of another commit than {layout.METADATA}")
+    script = (_read(directory, layout.INSTALL_SCRIPT) or b"").decode(errors="replace")
+    if shlex.quote(title(said.tag or said.version, said.commit)) not in script:
+        yield Problem(layout.METADATA, f"names another tag or commit than {layout.INSTALL_SCRIPT}")
 
 
 def check_signatures(directory: Path, keys: Sequence[PublicKey]) -> Found:

@@ -163,6 +163,35 @@ def test_whatever_is_tampered_with_is_refused(own: Place) -> None:
         assert told in done.stderr
 
 
+@pytest.mark.parametrize("member", ["commit", "tag"])
+def test_metadata_that_tells_of_another_release_is_refused_however_well_it_is_made(own: Place, member: str) -> None:
+    """Every digest agrees; but the script, whose digest is the release's name, says which release it is."""
+    (directory,) = own.store.glob("releases/*")
+    listed = {path: directory / path for path in ("metadata.json", "manifest.json", "SHA256SUMS")}
+    documents = {path: listed[path].read_text() for path in listed}
+    said = json.loads(documents["metadata.json"])
+    _replace(documents, "metadata.json", listed, f'"{member}": "{said[member]}"', f'"{member}": "{"5" * 40}"')
+    _replace(documents, "manifest.json", listed, "", "")
+    for path, file in listed.items():
+        file.write_text(documents[path])
+    done = own.run("verify", "testing")
+    assert done.returncode == 1
+    assert "metadata.json: names another tag or commit than dcos_install.sh" in done.stderr
+    assert ("provenance.json: is of another commit" in done.stderr) == (member == "commit")
+    assert "has sha256" not in done.stderr
+
+
+def _replace(documents: dict[str, str], name: str, files: dict[str, Path], old: str, new: str) -> None:
+    """Change a document, and the digests that others have of it."""
+    before = hashlib.sha256(files[name].read_bytes()).hexdigest()
+    documents[name] = documents[name].replace(old, new, 1)
+    after = hashlib.sha256(documents[name].encode()).hexdigest()
+    size = files[name].stat().st_size
+    for other in documents.keys() - {name}:
+        text = documents[other].replace(before, after)
+        documents[other] = text.replace(f'"size": {size}', f'"size": {len(documents[name].encode())}')
+
+
 def test_a_changed_list_of_digests_is_not_what_was_signed(own: Place) -> None:
     tamper(own, "releases/*/SHA256SUMS")
     done = own.run("verify", "testing", "--key", f"{own.key}.pub")
