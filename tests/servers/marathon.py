@@ -7,9 +7,11 @@ or wrong token 401. Every change is a deployment, which is over when the test sa
 """
 
 import json
+import ssl
 import threading
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 _POD_READ_ONLY = {"version"}
@@ -30,8 +32,13 @@ class FakeMarathon:
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
-    def start(self) -> "FakeMarathon":
-        """Serve."""
+    def start(self, certificate: tuple[Path, Path] | None = None) -> "FakeMarathon":
+        """Serve; over TLS with a certificate and its key."""
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self.url = self.url.replace("http:", "https:")
         self._thread.start()
         return self
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from calico.calicoctl.migration import record
+from tests.servers import certificates
 from tests.servers.marathon import FakeMarathon
 from tests.unit.calicoctl.definitions import CASES
 from tests.unit.calicoctl.test_migrate_svc import CONFIG, MARATHON, SVC
@@ -398,3 +399,27 @@ def test_a_file_of_an_option_that_is_missing_is_named(migrate: Migrate, tmp_path
     for option in ("--token-file", "--password-file", "--ca-file"):
         done = migrate("marathon", "http://127.0.0.1:9/", "--user", "me", option, tmp_path / "none")
         assert (done.code, str(tmp_path / "none") in done.err) == (1, True), (option, done.err)
+
+
+def test_what_a_server_says_is_shown_as_what_can_be_seen(marathon: FakeMarathon, migrate: Migrate, token: Path) -> None:
+    missing = migrate("marathon", f"{marathon.url}/v2/apps//none%0a%1b[2J", "--token-file", token)
+    assert missing.code == 1 and "\x1b" not in missing.err and "'/none  [2J' does not exist" in missing.err
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "x"])
+def test_what_is_no_time_to_wait(migrate: Migrate, seconds: str) -> None:
+    done = migrate("marathon", "http://127.0.0.1:9", f"--wait={seconds}")
+    assert (done.code, "is no number of seconds" in done.err) == (1, True), done.err
+
+
+def test_a_server_that_is_not_who_it_should_be(migrate: Migrate, tmp_path: Path) -> None:
+    authority = certificates.Authority(tmp_path)
+    server = FakeMarathon().start(authority.issue("server", ("127.0.0.1",)))
+    server.apps = {"/web": json.loads(json.dumps(APPS[0]))}
+    try:
+        stranger = migrate("marathon", server.url)
+        assert (stranger.code, "--ca-file names its authority" in stranger.err) == (1, True), stranger.err
+        assert migrate("marathon", server.url, "--ca-file", authority.ca).code == 0
+        assert network_of(server)["/web"] == "calico"
+    finally:
+        server.stop()

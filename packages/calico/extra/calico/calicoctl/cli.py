@@ -143,13 +143,23 @@ def _explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("member", metavar="KIND[.MEMBER...]")
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 86400:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds from 0 to 86400")
+    return seconds
+
+
 def _node_diags(parser: argparse.ArgumentParser) -> None:
     text = "the archive's new file (default: /var/tmp/calico-diags-NODE-TIME.tar.gz)"
     parser.add_argument("-o", "--output", default="", metavar="FILE", help=text)
     parser.add_argument("--html", default="", metavar="FILE", help="write one page of HTML too")
     parser.add_argument("--analysis", action="store_true", help="only print what looks wrong; no archive")
     text = "for all that is collected; what is late is left out (default 60)"
-    parser.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help=text)
+    parser.add_argument("--timeout", type=_seconds, default=60.0, metavar="SECONDS", help=text)
     _config(parser)
 
 
@@ -272,7 +282,7 @@ def _migrate_marathon(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ca-file", default="", metavar="FILE", help="authority of the server's certificate")
     parser.add_argument("--force", action="store_true", help="end a deployment that is in the way")
     text = "per definition, for its deployment (default 300; 0: not at all)"
-    parser.add_argument("--wait", type=float, default=300.0, metavar="SECONDS", help=text)
+    parser.add_argument("--wait", type=_seconds, default=300.0, metavar="SECONDS", help=text)
     parser.set_defaults(form="marathon")
 
 

@@ -19,7 +19,10 @@ _TIMEOUT = 30
 
 
 class ApiError(Exception):
-    """A request that failed; what Marathon said, on one line."""
+    """A request that failed; what Marathon said, on one line of characters that can be seen."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("".join(each if each.isprintable() else " " for each in text))
 
 
 class Access(NamedTuple):
@@ -133,7 +136,8 @@ class Marathon:
             raise ApiError(f"{method} {url}: {_reason(error)}") from error
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
-            raise ApiError(f"{method} {url}: {getattr(reason, 'strerror', None) or reason}") from error
+            hint = " (--ca-file names its authority)" if isinstance(reason, ssl.SSLCertVerificationError) else ""
+            raise ApiError(f"{method} {url}: {getattr(reason, 'strerror', None) or reason}{hint}") from error
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
