@@ -183,6 +183,17 @@ def test_what_is_no_definition_stops_nobody_else(migrate: Migrate, tmp_path: Pat
     assert len(document["failures"]) == 2
 
 
+def test_what_is_no_file_stops_nobody_else(migrate: Migrate, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.json")
+    (tmp_path / "b.json").symlink_to("nowhere")
+    (tmp_path / "c.json").symlink_to("c.json")
+    (tmp_path / "good.json").write_text(DEFINITION)
+    for words, told in (((), "1 migrated"), (("--back",), "1 taken back")):
+        done = migrate("marathon", tmp_path, *words)
+        assert (done.code, told in done.err) == (1, True), done.err
+        assert all(f"{tmp_path}/{name}.json: " in done.err for name in "abc"), done.err
+
+
 def test_a_package_of_a_service_there_and_back(migrate: Migrate, tmp_path: Path) -> None:
     package = tmp_path / "service"
     for name, text in (

@@ -99,6 +99,9 @@ def _difference(name: str, before: str, after: str) -> str:
 def _of_files(options: argparse.Namespace, top: Path) -> Iterator[_Told | str]:
     paths = [top] if not top.is_dir() else list(_below(options.form, top))
     for path in paths:
+        if path.exists() and not path.is_file():
+            yield f"{path}: is neither a file nor a directory"
+            continue
         try:
             yield _file_back(options, path) if options.back else _file(options, path)
         except OSError as error:
@@ -122,9 +125,8 @@ def _below(form: str, top: Path) -> Iterator[Path]:
 
 def _record_of(options: argparse.Namespace, path: Path) -> tuple[Path, str]:
     """Where the way back of a file is kept, and under which name."""
-    if options.record:
-        return Path(options.record), str(path.resolve())
-    return path.resolve().parent / record.DIRECTORY, path.resolve().name
+    place = Path(os.path.realpath(path))
+    return (Path(options.record), str(place)) if options.record else (place.parent / record.DIRECTORY, place.name)
 
 
 def _file(options: argparse.Namespace, path: Path) -> _Told:
