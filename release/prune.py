@@ -18,7 +18,8 @@ _DAY = 86400.0
 _GRACE = _DAY
 """Shared files younger than this stay: a release that is being written has no metadata.json yet."""
 
-MARK = entry(repository.PRUNING, b"release prune is at work\n")
+MARK = entry(repository.PRUNING, b"")
+"""Empty, so that it fits on a full disk, which is what prune is called for."""
 
 
 class Repository(NamedTuple):
