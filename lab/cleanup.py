@@ -97,11 +97,11 @@ def _reap(pids: list[int]) -> None:
 
 
 def processes_in(group: Path) -> set[int]:
-    """The pids in a control group and in all below it."""
+    """The pids in a control group and in all below it, of which any may go while it is read."""
     found: set[int] = set()
-    for file in [group / "cgroup.procs", *group.glob("**/cgroup.procs")]:
-        with contextlib.suppress(FileNotFoundError, OSError):
-            found |= {int(pid) for pid in file.read_text().split()}
+    for directory, _, _ in os.walk(group):
+        with contextlib.suppress(OSError):
+            found |= {int(pid) for pid in Path(directory, "cgroup.procs").read_text().split()}
     return found - {0}
 
 

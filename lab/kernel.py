@@ -1,12 +1,29 @@
-"""What a configuration asks of the kernel that all nodes of a lab share, and this one lacks."""
+"""What a lab needs of this machine and this one lacks: programs, and the kernel that all nodes share."""
 
+import shutil
 import subprocess
 from collections.abc import Mapping
 from typing import Any
 
 from lab.instance import Refusal, bound
 
+_PROGRAMS = {
+    "ip": "iproute2",
+    "mmdebstrap": "mmdebstrap",
+    "nft": "nftables",
+    "systemd-nspawn": "systemd-container",
+}
+"""Program -> Debian's package with it; `make lab` installs the same."""
+
 _OFF = (False, "false")
+
+
+def check_programs() -> None:
+    """LabError when a program is missing, with what to install."""
+    lacking = [name for name in _PROGRAMS if shutil.which(name) is None]
+    if lacking:
+        packages = " ".join(_PROGRAMS[name] for name in lacking)
+        raise Refusal(f"this machine lacks {', '.join(lacking)}: apt-get install {packages}")
 
 
 def tunnel_of(values: Mapping[str, Any]) -> str:

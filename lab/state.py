@@ -102,8 +102,8 @@ def read_nodes(cluster: Cluster) -> list[NodeState]:
 
 
 def wait_until_connected(cluster: Cluster, timeout: float = 120) -> None:
-    """Wait until every node that is on has its place in the cluster: no unit waits for its next start, and a tunnel to
-    every other node, or a session with it, is there."""
+    """Wait until every node that is on has its place in the cluster: no unit waits for its next start, no felix has
+    still to start again for a new configuration, and a tunnel to every other node, or a session with it, is there."""
     deadline = time.monotonic() + timeout
     while missing := _unconnected(cluster):
         if time.monotonic() > deadline:
@@ -111,11 +111,16 @@ def wait_until_connected(cluster: Cluster, timeout: float = 120) -> None:
         time.sleep(0.3)
 
 
+def _is_leaving(cluster: Cluster, node: Node) -> bool:
+    return cluster.machine(node.name).unit(_FELIX, "StatusText")["StatusText"].startswith("restarting")
+
+
 def _unconnected(cluster: Cluster) -> list[str]:
     states = [state for state in read_nodes(cluster) if state.is_on]
     problems = [f"{state.node.name}: {', '.join(state.units.other)}" for state in states if state.units.other]
     others = len(cluster.plan.nodes) - 1
     with_felix = [state for state in states if _FELIX in state.units.active]
+    problems += [f"{state.node.name}: {_FELIX} restarts" for state in with_felix if _is_leaving(cluster, state.node)]
     alone = [state for state in with_felix if not has_peers(state.tunnel, others, len(states) - 1)]
     return problems + [f"{state.node.name}: {state.tunnel or 'no tunnel'}" for state in alone]
 

@@ -11,7 +11,7 @@ import yaml
 from lab.cluster import Cluster
 from lab.commands import Progress, add_format
 from lab.instance import Refusal
-from lab.kernel import check_kernel
+from lab.kernel import check_kernel, check_programs
 from lab.plan import Counts, Node, Plan, make_plan
 from lab.state import wait_until_connected
 
@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     progress = Progress()
     counts = Counts(args.masters, args.agents, args.public_agents)
     plan = make_plan(read_config(args.config), counts, args.config.parent if args.config else Path())
+    check_programs()
     check_kernel(plan.values)
     if args.dry_run:
         print(json.dumps({"status": "planned", **_described(plan)}, indent=2) if args.format == "json" else _told(plan))
