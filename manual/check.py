@@ -1,11 +1,12 @@
 """What is wrong with the pages: links that lead nowhere, and commands and options that are none."""
 
+import contextlib
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from manual.pages import ROOT, Page, Sample
+from manual.pages import ROOT, Page
 from manual.programs import Command, commands, find
 from pkgpanda.errors import Problem
 
@@ -18,8 +19,7 @@ _ENDS = {"|", "||", "&&", ";", "&", ">", ">>", "<", "2>"}
 def check(pages: list[Page]) -> list[Problem]:
     """Every problem, by page and line."""
     known = {page.path: page for page in pages}
-    problems = [problem for page in pages for problem in (*_links(page, known), *_samples(page))]
-    return sorted(problems)
+    return sorted(problem for page in pages for look in _LOOKS for problem in look(page, known))
 
 
 def _links(page: Page, known: dict[Path, Page]) -> Iterator[Problem]:
@@ -34,18 +34,41 @@ def _links(page: Page, known: dict[Path, Page]) -> Iterator[Problem]:
             yield Problem(where, f"links to the heading #{link.anchor} of {known[path].name}, which it does not have")
 
 
-def _samples(page: Page) -> Iterator[Problem]:
+def _samples(page: Page, _known: dict[Path, Page]) -> Iterator[Problem]:
     for sample in page.samples:
-        yield from _sample(sample)
+        where = f"{sample.page}:{sample.line}"
+        try:
+            calls = list(split(sample.text))
+        except ValueError as error:
+            yield Problem(where, f"is no line of shell: {error}")
+        else:
+            yield from _calls(where, calls)
 
 
-def _sample(sample: Sample) -> Iterator[Problem]:
-    where = f"{sample.page}:{sample.line}"
-    try:
-        calls = list(split(sample.text))
-    except ValueError as error:
-        yield Problem(where, f"is no line of shell: {error}")
-        return
+def _mentions(page: Page, _known: dict[Path, Page]) -> Iterator[Problem]:
+    """Commands within sentences and tables. What is no line of shell is none of them."""
+    for line, text in page.codes:
+        with contextlib.suppress(ValueError):
+            yield from _calls(f"{page.name}:{line}", list(split(text)))
+
+
+def _unmarked(page: Page, _known: dict[Path, Page]) -> Iterator[Problem]:
+    """A command in a block without a mark would not be run, but for what somebody saw: `$ ...`, and the answer."""
+    for block in page.blocks(""):
+        lines = list(enumerate(block.text.splitlines(), block.line))
+        typed = [(line, text.removeprefix("$ ")) for line, text in lines if text.startswith("$ ")]
+        for line, text in typed or lines:
+            with contextlib.suppress(ValueError):
+                calls = list(split(text))
+                yield from _calls(f"{page.name}:{line}", calls)
+                if not typed and any(map(find, calls)):
+                    yield Problem(f"{page.name}:{line}", f"{text} is in a block without a mark", "mark the block sh")
+
+
+_LOOKS = (_links, _samples, _mentions, _unmarked)
+
+
+def _calls(where: str, calls: list[list[str]]) -> Iterator[Problem]:
     for words in calls:
         if words[0] == "make":
             yield from _make(where, words)
@@ -73,15 +96,25 @@ def split(text: str) -> Iterator[list[str]]:
 
 def _options(where: str, command: Command, words: list[str]) -> Iterator[Problem]:
     rest = words[len(command.words) + 1 :]
+    group = [each for each in commands() if each.program == command.program and each.words[:1] == tuple(rest[:1])]
+    if not command.words and rest and not group and _is_command(command, rest[0]):
+        yield Problem(where, f"{command.program.name} has no command {rest[0]}", "see its --help")
+        return
+    # Of commands that come with a second word, all of whose options count where only the first is given.
+    known = {"--help", "-h"}.union(command.options, *(each.options for each in group if not command.words))
     for word in rest:
         if word == "--":
             return
         option = word.partition("=")[0]
-        if _OPTION.fullmatch(option) and option not in command.options | {"--help", "-h"}:
-            yield Problem(where, f"{command.title} has no option {option}", "see its --help")
-    groups = {each.words[0] for each in commands() if each.program == command.program and each.words}
-    if not command.words and rest and not rest[0].startswith("-") and groups:
-        yield Problem(where, f"{command.program.name} has no command {rest[0]}", "see its --help")
+        if _OPTION.fullmatch(option) and option not in known:
+            title = " ".join((command.title, *rest[:1])) if group else command.title
+            yield Problem(where, f"{title} has no option {option}", "see its --help")
+
+
+def _is_command(command: Command, word: str) -> bool:
+    """Whether a program's first argument means a command: some have none, and COMMAND stands for any."""
+    has_commands = any(each.words for each in commands() if each.program == command.program)
+    return has_commands and not word.startswith("-") and not word.isupper()
 
 
 def _make(where: str, words: list[str]) -> Iterator[Problem]:

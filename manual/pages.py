@@ -69,30 +69,38 @@ class Page:
                     path, _, anchor = target.partition("#")
                     yield Link((token.map or [0])[0] + 1, path, anchor)
 
-    @property
-    def blocks(self) -> Iterator["Block"]:
-        """The blocks marked `sh`."""
+    def blocks(self, mark: str = "sh") -> Iterator["Block"]:
+        """The blocks with this mark."""
         for token in self.tokens:
-            if token.type == "fence" and token.info.strip() == "sh":
+            if token.type == "fence" and token.info.strip() == mark:
                 yield Block(self.name, (token.map or [0])[0] + 2, token.content)
 
     @property
     def samples(self) -> Iterator[Sample]:
         """Every command of those blocks, comments left out."""
-        for block in self.blocks:
-            yield from _samples(*block)
+        for block in self.blocks():
+            yield from block.samples
 
-    def fenced(self, mark: str) -> list[str]:
-        """The texts of the blocks with another mark."""
-        return [token.content for token in self.tokens if token.type == "fence" and token.info.strip() == mark]
+    @property
+    def codes(self) -> Iterator[tuple[int, str]]:
+        """Line and text of every `code` within a text."""
+        for token in self.tokens:
+            for child in token.children or ():
+                if child.type == "code_inline":
+                    yield (token.map or [0])[0] + 1, child.content
 
 
 class Block(NamedTuple):
-    """A block of shell as it stands: its page, its first line, its text."""
+    """A block as it stands: its page, its first line, its text."""
 
     page: str
     line: int
     text: str
+
+    @property
+    def samples(self) -> Iterator[Sample]:
+        """The commands of a block of shell."""
+        return _samples(*self)
 
 
 def _samples(page: str, first: int, content: str) -> Iterator[Sample]:

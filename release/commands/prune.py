@@ -20,7 +20,9 @@ example:
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     add_storage(parser, has_one=True)
-    parser.add_argument("--older-than", type=_days, default=30.0, metavar="DAYS", help="(default: 30)")
+    parser.add_argument(
+        "--older-than", type=_days, default=30.0, metavar="DAYS", help="keep what is younger (default: 30)"
+    )
     add_dry_run(parser)
     add_format(parser)
     parser.epilog = _EPILOG

@@ -49,6 +49,10 @@ def test_every_page_is_in_order(read: list[Page]) -> None:
         ("```sh\nmake nosuch\n```", "the Makefile has no target nosuch"),
         ("```sh\nbash dcos_install.sh --nosuch master\n```", "dcos_install.sh has no option --nosuch"),
         ("```sh\necho 'open\n```", "is no line of shell"),
+        ("`gen validate c.yaml --nosuch` in a sentence", "gen validate has no option --nosuch"),
+        ("| a |\n|---|\n| `calicoctl migrate --nosuch` |", "calicoctl migrate has no option --nosuch"),
+        ("```\n$ calicoctl ipam check --nosuch\nseen\n```", "calicoctl ipam check has no option --nosuch"),
+        ("```\ncalicoctl ipam check\n```", "is in a block without a mark"),
     ],
 )
 def test_what_is_wrong_is_found(tmp_path: Path, text: str, told: str) -> None:
@@ -64,7 +68,9 @@ def test_what_is_wrong_is_found(tmp_path: Path, text: str, told: str) -> None:
         "[x](README.md#a-heading-of-gens) [y](https://example.org) [z](#page)",
         "```sh\n# a comment\ngen validate c.yaml --format json   # another\n```",
         "```sh\nmake bundle CONFIG=x\nlab exec agent1 -- calicoctl --nosuch\nbash dcos_install.sh --upgrade\n```",
-        "```\ngen frobnicate\n```",
+        "```text\ngen frobnicate\n```",
+        "`calicoctl migrate --back`, `pkgpanda COMMAND --help`, `it's` and `calico-node`",
+        "```\n$ calicoctl node status\ncalicoctl says\n```",
         "```sh\ncalicoctl get pool \\\n  -o wide\n```",
     ],
 )

@@ -278,7 +278,7 @@ def _migrate_marathon(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allow-host-ports", action="store_true", help=text)
     parser.add_argument("--token-file", default="", metavar="FILE", help="DC/OS' token (or DCOS_ACS_TOKEN)")
     parser.add_argument("--user", default="", metavar="NAME", help="user of a Marathon that asks for a password")
-    parser.add_argument("--password-file", default="", metavar="FILE")
+    parser.add_argument("--password-file", default="", metavar="FILE", help="that user's password")
     parser.add_argument("--ca-file", default="", metavar="FILE", help="authority of the server's certificate")
     parser.add_argument("--force", action="store_true", help="end a deployment that is in the way")
     text = "per definition, for its deployment (default 300; 0: not at all)"

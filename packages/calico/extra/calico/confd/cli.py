@@ -64,10 +64,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--node", default="", help=f"this node's name (default: $NODENAME, else {NODENAME_FILE})")
     parser.add_argument("--config", default=CONFIG, metavar="FILE", help=f"what is written (default {CONFIG})")
     parser.add_argument("--socket", default=SOCKET, metavar="FILE", help=f"BIRD's control socket (default {SOCKET})")
-    parser.add_argument("--bird", default="", metavar="PROGRAM", help="the BIRD that checks (default: the bundle's)")
-    parser.add_argument(
-        "--passwords", default=passwords.DIRECTORY, metavar="DIR", help="where BGPPeers' password files are"
-    )
+    text = "the BIRD that checks (default: the bundle's, else the one on PATH)"
+    parser.add_argument("--bird", default="", metavar="PROGRAM", help=text)
+    text = f"where BGPPeers' password files are (default {passwords.DIRECTORY})"
+    parser.add_argument("--passwords", default=passwords.DIRECTORY, metavar="DIR", help=text)
     parser.add_argument(
         "--metrics-port",
         type=int,
@@ -75,9 +75,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PORT",
         help="port of loopback for /metrics, /readiness, /liveness (default: $CONFD_PROMETHEUSMETRICSPORT; 0: none)",
     )
-    parser.add_argument(
-        "--patience", type=float, default=60.0, metavar="SECONDS", help="how long --onetime waits for etcd (default 60)"
-    )
+    text = "how long --onetime and --dry-run wait for etcd (default 60)"
+    parser.add_argument("--patience", type=float, default=60.0, metavar="SECONDS", help=text)
     return parser
 
 
