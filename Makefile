@@ -4,6 +4,7 @@
 PYTHON ?= /usr/bin/python3
 CONFIG ?= config/calico.yaml
 OUTPUT ?= dist
+LAB    ?= make
 VENV   := .venv
 BIN    := $(VENV)/bin
 
@@ -27,10 +28,10 @@ lab: $(VENV)/.bundle  ## a whole cluster on this machine: up, the bookstore stor
 	@sh tools/setup systemd-container -- systemd-nspawn --version
 	@sh tools/setup mmdebstrap -- mmdebstrap --version
 	@sh tools/setup nftables -- nft --version
-	@$(BIN)/lab down --name make >/dev/null
+	@$(BIN)/lab down --name $(LAB) >/dev/null
 	@mkdir -p build
-	@status=0; $(BIN)/lab up --name make && $(BIN)/lab story bookstore --name make --html build/bookstore.html || status=$$?; \
-	    $(BIN)/lab down --name make; exit $$status
+	@status=0; $(BIN)/lab up --name $(LAB) && $(BIN)/lab story bookstore --name $(LAB) --html build/bookstore.html || status=$$?; \
+	    $(BIN)/lab down --name $(LAB); exit $$status
 
 $(VENV)/bin/pip:
 	@sh tools/setup python3-venv -- "$(PYTHON)" -c 'import ensurepip, venv'

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lab.machine import Machine, Result, Running
 from tests.e2e.bundles import URL
+from tests.samples import commands_of
 
 PKGPANDA = "/opt/mesosphere/bin/pkgpanda"
 SECONDS = 120.0
@@ -18,9 +19,14 @@ def place_keys(machine: Machine, pki: Path) -> None:
 
 
 def install_command(role: str, *options: str) -> str:
-    """The words of the guide."""
-    words = " ".join(["bash", "dcos_install.sh", *options, role])
-    return f"cd /root && curl -fsSLO {URL}/dcos_install.sh && {words}"
+    """Fetch the installer as the guide says, and run it."""
+    return fetched(" ".join(["bash", "dcos_install.sh", *options, role]))
+
+
+def fetched(command: str) -> str:
+    """A command that runs the installer, behind the guide's that fetches it."""
+    (fetch,) = commands_of("docs/how-to/build-a-bundle.md", "curl", {"http://bootstrap.example": URL})
+    return f"cd /root && {fetch} && {command}"
 
 
 def install(machine: Machine, role: str, *options: str) -> Result:

@@ -6,6 +6,8 @@ One lab for all: the steps are in order, each on what the one before left.
 import os
 import re
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +29,7 @@ from lab.story import HOME as BOOKSTORE
 from lab.tasks import Task, Tasks
 from tests.e2e import conftest, node
 from tests.e2e.workstation import Workstation
+from tests.samples import commands_of
 
 STORY = True
 pytestmark = [pytest.mark.root, pytest.mark.netns, pytest.mark.timeout(600)]
@@ -34,6 +37,10 @@ pytestmark = [pytest.mark.root, pytest.mark.netns, pytest.mark.timeout(600)]
 _SOAK = bool(os.environ.get("DCOS_CALICO_SOAK"))
 _MASTERS = 3 if _SOAK else 1
 _CONTAINERS = 200 if _SOAK else 50
+_DIAGNOSE = "docs/how-to/diagnose.md"
+_LAB = "docs/how-to/lab.md"
+_NETWORKS = "docs/how-to/networks.md"
+_BIN = CALICOCTL.rpartition("/")[0]
 _APPS = Path(marathon.__file__).parent / "apps"
 
 
@@ -53,6 +60,16 @@ def cluster(node_root: Path) -> Iterator[Cluster]:
 @pytest.fixture(scope="module")
 def tasks(cluster: Cluster) -> Tasks:
     return Tasks(cluster)
+
+
+def lab(cluster: Cluster, lines: list[str], directory: Path = bundle.ROOT) -> None:
+    """Run commands of the guide, as processes, on this lab."""
+    for line in lines:
+        program, command, *words = line.split()
+        path = str(Path(sys.executable).with_name(program))
+        typed = [path, command, "--name", cluster.instance.title, *words]
+        done = subprocess.run(typed, cwd=directory, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
 
 
 def eventually(look: Callable[[], Any], what: str, seconds: float = 60) -> None:
@@ -116,8 +133,9 @@ def test_a_mapped_port_leads_to_the_container_from_every_host(cluster: Cluster, 
 
 def test_diagnostics_find_nothing_on_healthy_nodes_and_name_a_daemon_that_is_stopped(cluster: Cluster) -> None:
     diags = f"{CALICOCTL} node diags --analysis"
-    for name in ("master1", "agent1", "agent2"):
-        done = cluster.machine(name).run(diags, check=False)
+    everywhere = zip(("master1", "agent1", "agent2"), commands_of(_DIAGNOSE, "calicoctl node diags"), strict=True)
+    for name, written in everywhere:
+        done = cluster.machine(name).run(f"cd /root && {_BIN}/{written}", check=False)
         assert (done.status, "WRONG" in done.stdout) == (0, False), done.stdout
     agent = cluster.machine("agent1")
     agent.run("systemctl stop dcos-calico-felix")
@@ -131,17 +149,22 @@ def test_diagnostics_find_nothing_on_healthy_nodes_and_name_a_daemon_that_is_sto
 
 def test_a_network_more_is_on_every_agent_and_goes_as_a_whole(cluster: Cluster, tasks: Tasks) -> None:
     agents = [cluster.machine(name) for name in ("agent1", "agent2")]
-    agents[0].run(f"{CALICOCTL} network create blue --cidr 10.77.0.0/16")
+    (shown,) = commands_of(_NETWORKS, "calicoctl network list")
+    for written in commands_of(_NETWORKS, "calicoctl network create"):
+        agents[0].run(f"{_BIN}/{written}")
+    assert "blue" in agents[0].run(f"{_BIN}/{shown}").stdout
     for agent in agents:
         agent.wait_until("docker network inspect blue >/dev/null && [ -e /var/lib/calico/cni/net.d/blue.conf ]", 90)
     apps = {kind: marathon.read(_APPS / f"calico-{kind}.json")[0] for kind in ("docker", "ucr")}
     blue = {kind: app._replace(id=f"/blue-{kind}", network="blue") for kind, app in apps.items()}
     (docker,), (ucr,) = tasks.start([blue["docker"]], "agent1"), tasks.start([blue["ucr"]], "agent2")
-    assert all(task.address.startswith("10.77.") for task in (docker, ucr)), (docker, ucr)
+    assert all(task.address.startswith("10.1.") for task in (docker, ucr)), (docker, ucr)
     settled(tasks, docker, ucr)
     settled(tasks, ucr, docker)
     tasks.stop([docker, ucr])
-    agents[0].wait_until(f"{CALICOCTL} network delete blue", 120)
+    rehearsal, delete = commands_of(_NETWORKS, "calicoctl network delete")
+    assert "would remove network blue" in agents[0].run(f"{_BIN}/{rehearsal}").stdout
+    agents[0].wait_until(f"{_BIN}/{delete}", 120)
     for agent in agents:
         assert agent.run("docker network inspect blue", check=False).status != 0
         assert "blue.conf" not in agent.run("ls /var/lib/calico/cni/net.d").stdout.split()
@@ -285,7 +308,9 @@ def _pool(cluster: Cluster) -> dict[str, Any]:
 
 def test_another_network_by_configuration_is_never_silent(cluster: Cluster, tasks: Tasks) -> None:
     source, destination = tasks.one("source"), tasks.one("calico-ucr")
-    cluster.reconfigure({"calico_network_cidr": "172.30.0.0/16"})
+    lab(cluster, commands_of(_LAB, "lab upgrade --set calico_network_cidr=172.30.0.0/16"))
+    # The command is a process of its own, and this object knows nothing of what it changed.
+    cluster.plan = Cluster.open(cluster.instance.title).plan
     assert _pool(cluster)["cidr"] == "172.29.0.0/16"
     told = cluster.machine("agent1").unit("dcos-calico-node.service", "StatusText")["StatusText"]
     assert "calicoctl pool migrate" in told
@@ -323,9 +348,12 @@ def ours_in_the_kernel(machine: Machine) -> list[str]:
     ]
 
 
-def test_calico_is_switched_off_by_configuration(cluster: Cluster, tasks: Tasks) -> None:
+def test_calico_is_switched_off_by_a_bundle(cluster: Cluster, tasks: Tasks, tmp_path: Path) -> None:
     tasks.stop(tasks.all())
-    cluster.reconfigure({"calico_enabled": False})
+    without = cluster.plan._replace(values={**cluster.plan.values, "calico_enabled": False})
+    (tmp_path / "config.yaml").write_text(without.config())
+    bundle.build(tmp_path / "config.yaml", tmp_path / "dist")
+    lab(cluster, commands_of(_LAB, "lab upgrade dist/"), tmp_path)
     for machine in cluster.machines.values():
         assert [unit for unit in node.invocations(machine) if "calico" in unit or "etcd" in unit] == []
         assert (

@@ -16,12 +16,26 @@ from tests.e2e import hoststate, node
 from tests.e2e.bundles import AGENT, MASTER, PUBLIC_AGENT, URL, Server, command
 from tests.e2e.conftest import Lab, Versions
 from tests.e2e.workstation import Workstation, cut_off
+from tests.samples import commands_of
 
 STORY = True
 pytestmark = [pytest.mark.root, pytest.mark.netns, pytest.mark.timeout(300)]
 
 BEACON, ETCD = "dcos-beacon.service", "dcos-etcd.service"
 PLUGIN = "dcos-calico-libnetwork-plugin.service"
+
+
+(_PREFLIGHT,) = commands_of("docs/how-to/build-a-bundle.md", "bash dcos_install.sh --preflight-only")
+(_INSTALL,) = commands_of("docs/how-to/build-a-bundle.md", "bash dcos_install.sh --pki")
+assert commands_of("docs/how-to/releases.md", "bash dcos_install.sh") == [_INSTALL]
+_LISTS = commands_of("docs/how-to/troubleshoot.md", "systemctl")
+_LOGS = commands_of("docs/how-to/troubleshoot.md", "journalctl")
+
+
+def _for(role: str, command: str) -> str:
+    """The guide's command, which is written for a master, for another role."""
+    assert command.endswith(" master")
+    return command.removesuffix("master") + role
 
 
 class Before(NamedTuple):
@@ -69,16 +83,22 @@ def test_a_bare_host_has_nothing_of_ours(cluster: Cluster) -> None:
 
 def test_the_preflight_finds_nothing_in_the_way_and_changes_nothing(cluster: Cluster) -> None:
     for role, machine in cluster.nodes.items():
-        node.install(machine, role, "--preflight-only")
+        machine.run(node.fetched(_for(role, _PREFLIGHT)), timeout=node.SECONDS)
         assert hoststate.difference(cluster.before[role].files, hoststate.files(machine)) == []
 
 
 def test_each_node_is_installed_by_the_words_of_the_guide(cluster: Cluster, versions: Versions) -> None:
     for role, machine in cluster.nodes.items():
-        node.install(machine, role, "--pki", "/root/pki")
+        machine.run(node.fetched(_for(role, _INSTALL)), timeout=node.SECONDS)
         assert node.active(machine) == versions.first.ids_for(role)
     for machine in cluster.nodes.values():
         node.wait_until_healthy(machine)
+
+
+def test_what_the_guide_asks_a_service_is_answered(cluster: Cluster) -> None:
+    answers = [cluster.master.run(line).stdout for line in (*_LISTS, *_LOGS)]
+    assert "dcos-calico-node.service" in answers[0] and "active (running)" in answers[1]
+    assert all(answers)
 
 
 def test_each_role_runs_its_services_and_no_other(cluster: Cluster) -> None:

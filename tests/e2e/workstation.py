@@ -12,6 +12,7 @@ from lab.cleanup import processes_in
 from lab.instance import Instance
 from lab.machine import Machine, Running
 from tests.e2e.bundles import URL, command
+from tests.samples import commands_of
 
 _SECONDS = 400.0
 _SSH = """#!/bin/bash
@@ -52,8 +53,12 @@ class Workstation:
 
     def _words(self, options: Iterable[str]) -> list[str]:
         self._write_ssh()
-        line = [f"PATH={self._directory}:/usr/bin:/bin", "bash", str(self.script), "--run", "ssh root@{} bash -s --"]
-        return ["env", *line, *options, *(machine.address for machine in self._nodes)]
+        instead = {"dcos_node_upgrade.sh": self.script, " 192.0.2.11 192.0.2.21": ""}
+        rehearsal, upgrade = commands_of("docs/how-to/upgrade.md", "bash dcos_node_upgrade.sh", instead)
+        line = shlex.split(rehearsal if "--dry-run" in options else upgrade)
+        added = [option for option in options if option != "--dry-run"]
+        path = f"PATH={self._directory}:/usr/bin:/bin"
+        return ["env", path, *line, *added, *(machine.address for machine in self._nodes)]
 
     def _write_ssh(self) -> None:
         """Lead to the nodes that are on now."""

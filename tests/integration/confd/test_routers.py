@@ -1,13 +1,14 @@
 """Neighbours that are no nodes of the cluster: route reflectors' clients aside, routers outside, with and without a
 password. They learn a node's blocks as aggregates and hand routes back."""
 
-import os
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.integration.confd.site import Cluster, Node, Site, wait_established
+from tests.samples import commands_of
 from tests.servers.bird import Bird, wait_for
 from tests.servers.frr import Frr
 
@@ -60,6 +61,12 @@ def router(site: Site, tmp_path: Path) -> Iterator[Callable[[int, str], Bird]]:
         one.kill()
 
 
+def write_as_the_guide_says(secret: Path, password: str) -> None:
+    instead = {"/etc/dcos-calico/bgp/rack-1": secret, "/etc/dcos-calico/bgp": secret.parent, "the password": password}
+    for line in commands_of("docs/how-to/bgp.md", "install", instead):
+        subprocess.run(["bash", "-c", line], check=True)
+
+
 def test_a_stock_bird_outside(site: Site, cluster: Cluster, node: Make, router: Callable[[int, str], Bird]) -> None:
     """With one password for the session of each node, which lies in a file that only root reads."""
     cluster.put("IPPool", "plain", POOL)
@@ -70,12 +77,9 @@ def test_a_stock_bird_outside(site: Site, cluster: Cluster, node: Make, router: 
     cluster.claim("n2", block(2))
     one, two = node("n1", 1), node("n2", 2)
     assert [problem.where for problem in one.confd.plan().problems] == ["BGPPeer(tor)"], "no password yet"
-    for each in (one, two):
-        each.passwords.mkdir(exist_ok=True)
+    two.passwords.mkdir()
     secret = one.passwords / "tor"
-    descriptor = os.open(secret, os.O_WRONLY | os.O_CREAT, 0o600)
-    os.write(descriptor, b"a secret, with spaces\n")
-    os.close(descriptor)
+    write_as_the_guide_says(secret, "a secret, with spaces")
     neighbours = [f'neighbor 10.80.0.{number} as 64512; password "a secret, with spaces";' for number in (1, 2)]
     outside = router(20, stock_bird(20, 65001, *neighbours))
     wait_for(lambda: one.is_established("Global_10_80_0_20"), "the router", lambda: one.explain() + outside.log())

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.etcd.masters import Master, Site, eventually, formed
+from tests.samples import commands_of
 
 pytestmark = [pytest.mark.root, pytest.mark.netns, pytest.mark.timeout(300)]
 
@@ -39,15 +40,25 @@ def state(master: Master) -> list[str]:
     return [*sorted(path.name for path in master.state.iterdir()), (master.directory / "pid").read_text()]
 
 
+def as_written(master: Master, line: str) -> str:
+    """Run a command of the guide; what it printed."""
+    done = master.tool(*line.split()[1:])
+    assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
 def test_rotate_back_up_restore_recover(site: Site, masters: list[Master], tmp_path: Path) -> None:
     one, two, three = masters
     _rotate(site, masters)
     everything = fill(one)
     archive = tmp_path / "b.tar.gz"
-    taken = one.tool("backup", str(archive), "--format", "json")
-    assert taken.returncode == 0, taken.stderr
-    assert json.loads(taken.stdout)["keys"] >= KEYS
-    assert two.tool("verify", str(archive)).returncode == 0
+    instead = {"/root/etcd-$(date +%F).tar.gz": archive, "/root/etcd-2026-01-31.tar.gz": archive}
+    diagnostic, members, backup, verify = commands_of("docs/how-to/etcd.md", "dcos-etcdctl", instead)
+    as_written(one, diagnostic)
+    assert three.address in as_written(one, members)
+    as_written(one, backup)
+    assert json.loads(two.tool("verify", str(archive), "--format", "json").stdout)["keys"] >= KEYS
+    as_written(two, verify)
     again = one.tool("backup", str(archive))
     assert (again.returncode, "exists" in again.stderr) == (1, True)
 

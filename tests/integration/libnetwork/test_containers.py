@@ -6,15 +6,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.samples import commands_of
 from tests.servers.agent import POOL_V6, Agent
 
 pytestmark = [pytest.mark.root, pytest.mark.netns]
 
+_GUIDE = "docs/how-to/docker.md"
 _AT_ONCE = 40 if os.environ.get("DCOS_CALICO_SOAK") == "1" else 8
 
 
 def test_a_container_is_an_endpoint_like_any_other(agent: Agent) -> None:
-    container = agent.run("c1", "--label", "org.projectcalico.label.role=server", "--label", "other=x")
+    (line,) = commands_of(_GUIDE, "docker run", {"my/image": "--name c1 --label other=x bb sleep 3600"})
+    container = agent.engine.cli(*line.split()[1:]).stdout.strip()
     found = agent.network_of("c1")
     endpoint = agent.world.endpoints("a")[found["EndpointID"]]
     assert endpoint.metadata.name == f"a-libnetwork-libnetwork-{found['EndpointID']}"
@@ -143,9 +146,10 @@ def test_a_container_that_ends_and_comes_back(agent: Agent, how: str) -> None:
 def test_what_the_readme_says_of_further_networks(agent: Agent) -> None:
     """5.4: pool, profile, then the network on every agent; an agent that has it already says so."""
     agent.world.add_pool("more", "10.1.0.0/16")
-    words = ("--opt", "org.projectcalico.profile=more", "--driver", "calico", "--ipam-driver", "calico-ipam")
-    agent.engine.cli("network", "create", *words, "--subnet=10.1.0.0/16", "more")
-    again = agent.engine.cli("network", "create", *words, "--subnet=10.1.0.0/16", "more", check=False)
+    (line,) = commands_of(_GUIDE, "docker network create", {"<profile>": "more", "<network>": "more"})
+    words = line.split()[1:]
+    agent.engine.cli(*words)
+    again = agent.engine.cli(*words, check=False)
     assert "network with name more already exists" in again.stderr
     agent.run("c1", network="more")
     assert agent.network_of("c1", "more")["IPAddress"].startswith("10.1.")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.samples import commands_of
 from tests.servers.s3 import S3Server
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -218,12 +219,14 @@ def test_what_is_not_in_order_is_not_signed(own: Place) -> None:
 
 def test_a_signature_is_one_for_openssl_too(own: Place) -> None:
     (sums,) = own.store.glob("releases/*/SHA256SUMS")
-    (signature,) = own.store.glob("releases/*/*.sig")
-    subprocess.run(
-        f"openssl pkeyutl -verify -pubin -inkey {own.key}.pub.pem -rawin -in {sums} -sigfile {signature}".split(),
-        check=True,
-        capture_output=True,
-    )
+    key = {"release-key.pem": own.key}
+    for line in (
+        *commands_of("docs/explanation/signatures.md", "openssl pkeyutl", key),
+        *commands_of("docs/how-to/releases.md", "openssl pkeyutl", key),
+        *commands_of("docs/how-to/releases.md", "sha256sum"),
+    ):
+        done = subprocess.run(["bash", "-c", line], cwd=sums.parent, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
 
 
 def test_a_release_that_nodes_would_refuse_is_not_made(own: Place) -> None:
