@@ -132,6 +132,15 @@ def test_networks_that_a_person_must_look_at(networks: str, told: str) -> None:
     assert len(opens(change)) == 1 and told in opens(change)[0]
 
 
+@pytest.mark.parametrize("mark", ["|", ">-", "|2 # note"])
+def test_text_in_a_block_is_nobodys_network(mark: str) -> None:
+    shell = "      cat <<EOF\n\n      networks:\n        dcos:\n      EOF\n"
+    text = f"pods:\n  a:\n    cmd: {mark}\n{shell}    networks:\n      dcos:\n"
+    assert svc.migrate("svc.yml", text, Wish()) == Change(text[:-6] + "calico:\n", ())
+    (only,) = opens(svc.migrate("svc.yml", text + "      calico:\n", Wish()))
+    assert "line 9: would have the network calico twice" in only
+
+
 def test_a_key_further_down_is_no_network() -> None:
     text = "pods:\n  a:\n    networks: {other: {labels: {dcos: x}}}\n"
     assert svc.migrate("svc.yml", text, Wish()) == Change(text, ())

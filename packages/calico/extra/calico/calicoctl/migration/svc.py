@@ -17,6 +17,7 @@ NETWORK_KEYS = re.compile(r"(?i)(.*[._-])?virtual[._-]?network[._-]?name")
 _KEY = re.compile(
     r"(?P<indent> *)(?P<quote>[\"']?)(?P<key>[^\s\"'#:{}\[\],][^\s\"':]*|\{\{[^}]*\}\})(?P=quote)\s*:(?P<rest>.*)"
 )
+_BLOCK = re.compile(r":\s+[|>][-+0-9]{0,2}\s*(\s#.*)?$")
 _TAG_LINE = re.compile(r"\s*\{\{[#/^!][^}]*\}\}\s*")
 _FLOW_KEY = re.compile(r"(?P<before>[{,]\s*[\"']?)(?P<key>[^\s\"':{},]+)(?P<after>[\"']?\s*:)")
 _TAG_KEY = "{{}}"
@@ -50,6 +51,18 @@ class _Line(NamedTuple):
         return not stripped or stripped.startswith("#") or _TAG_LINE.fullmatch(self.text.rstrip("\r\n")) is not None
 
 
+def _lines(text: str) -> Iterator[_Line]:
+    """Every line; those of texts in blocks (`cmd: |`), which are nobody's keys, as blank ones."""
+    block: int | None = None  # the indent of the key that a block belongs to
+    for match in re.finditer(r"[^\n]*\n|[^\n]+", text):
+        line = _Line(match.start(), match.group())
+        if block is not None and (line.indent > block or not line.text.strip()):
+            yield line._replace(text="")
+        else:
+            block = line.indent if _BLOCK.search(line.text.rstrip("\r\n")) else None
+            yield line
+
+
 class _Key(NamedTuple):
     """A network's name as it is written, and where."""
 
@@ -62,7 +75,7 @@ def _svc(text: str, wish: Wish) -> Change:
     """Pods' `networks`, a mapping from a network's name to what is said of it, in block or flow style."""
     edits: list[Edit] = []
     findings: list[Finding] = []
-    lines = [_Line(match.start(), match.group()) for match in re.finditer(r"[^\n]*\n|[^\n]+", text)]
+    lines = list(_lines(text))
     for number, line in enumerate(lines):
         match = _KEY.match(line.text.rstrip("\r\n"))
         if line.is_blank or match is None or match["key"] != "networks":

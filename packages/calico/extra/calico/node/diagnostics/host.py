@@ -233,7 +233,7 @@ def _below(top: Path) -> Iterator[Path]:
 
 
 def _is_wanted(path: Path) -> bool:
-    return path.suffix not in (".key", ".pem") and "password" not in path.name
+    return path.suffix not in (".key", ".pem") and "password" not in str(path)
 
 
 def _certificate(path: Path) -> Certificate:
