@@ -30,7 +30,8 @@ def test_ipip_in_a_guest() -> None:
             compileall.compile_dir(directory, quiet=2, workers=1)
         finally:
             sys.pycache_prefix = None
-    script = f"{sys.executable} -m pytest -q --color=no -p no:xdist -p no:randomly {TESTS} --durations=5"
+    options = "-q --color=no -p no:xdist -p no:randomly --basetemp=/run/pytest --durations=5"
+    script = f"{sys.executable} -m pytest {options} {TESTS}"
     variables = {**environment(), "PYTHONPYCACHEPREFIX": str(compiled)}
     result = Guest().run(script, ROOT, variables, timeout=1200)
     assert result.status == 0, result.output

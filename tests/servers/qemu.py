@@ -50,7 +50,7 @@ options=ro,trans=virtio,version=9p2000.L,msize=512000,cache=loose
 /bin/busybox mount -t tmpfs -o size=75% tmpfs /upper
 /bin/busybox mkdir /upper/up /upper/work
 /bin/busybox mount -t overlay -o lowerdir=/lower,upperdir=/upper/up,workdir=/upper/work overlay /root
-for kind in proc sysfs:sys devtmpfs:dev tmpfs:run tmpfs:tmp; do
+for kind in proc sysfs:sys devtmpfs:dev tmpfs:run; do
     /bin/busybox mount -t ${{kind%:*}} none /root/${{kind#*:}}
 done
 /bin/busybox mkdir /root/dev/pts /root/run/netns

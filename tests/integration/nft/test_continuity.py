@@ -40,10 +40,10 @@ class Stream:
         self._stop = threading.Event()
         self._sender = threading.Thread(target=self._send)
         self._inboxes = {number: self._inbox(number) for number in (ALLOWED, DENIED)}
+        self._arrived = dict.fromkeys(self._inboxes, 0)
 
     def _inbox(self, number: int) -> socket.socket:
         inbox = self._network.places["two"].socket(socket.SOCK_DGRAM)
-        inbox.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
         inbox.bind(("0.0.0.0", number))
         inbox.setblocking(False)
         return inbox
@@ -55,6 +55,7 @@ class Stream:
                 for number in (ALLOWED, DENIED):
                     outbox.sendto(self.sent.to_bytes(4, "big"), (target, number))
             self.sent += 1
+            self._empty_inboxes()
 
     def start(self) -> None:
         self._sender.start()
@@ -64,13 +65,15 @@ class Stream:
         self._stop.set()
         self._sender.join()
         deadline = time.monotonic() + 5
-        arrived = {ALLOWED: 0, DENIED: 0}
-        while time.monotonic() < deadline and (arrived[ALLOWED] < self.sent or deadline - time.monotonic() > 4.8):
-            for number, inbox in self._inboxes.items():
-                arrived[number] += _drain(inbox)
+        while time.monotonic() < deadline and (self._arrived[ALLOWED] < self.sent or deadline - time.monotonic() > 4.8):
+            self._empty_inboxes()
         for inbox in self._inboxes.values():
             inbox.close()
-        return arrived[ALLOWED], arrived[DENIED]
+        return self._arrived[ALLOWED], self._arrived[DENIED]
+
+    def _empty_inboxes(self) -> None:
+        for number, inbox in self._inboxes.items():
+            self._arrived[number] += _drain(inbox)
 
 
 def _drain(inbox: socket.socket) -> int:

@@ -348,7 +348,9 @@ def test_drops_are_counted_by_endpoint_direction_and_cause(network: Topology) ->
     network.udp("one", "two", 4000)
     tables.apply(Changes(workloads={identity("one"): None}))
     network.udp("one", "far", 4000)
-    counted = {(one.interface, one.direction, one.cause): one.packets for one in tables.drops()}
+    # In IPv6 the containers send of their own accord.
+    drops = [one for one in tables.drops() if one.version == 4]
+    counted = {(one.interface, one.direction, one.cause): one.packets for one in drops}
     assert counted == {
         ("cali2", "ingress", "policy"): 2,
         ("cali1", "egress", "spoofed"): 1,

@@ -363,6 +363,17 @@ def test_a_cached_inventory_sees_new_nodes_at_once_and_new_pools_soon() -> None:
     assert ipam.auto_assign(Request("b", ipv4=1)).ipv4
 
 
+def test_a_cached_inventory_refuses_no_pool_that_is_there_now() -> None:
+    store = small_cluster("a")
+    put_pool(store, "off", "10.2.0.0/26", blockSize=29, disabled=True)
+    ipam = ipam_of(store, inventory=CachedInventory(StoredInventory(store), clock=lambda: 0.0))
+    assert ipam.auto_assign(Request("a", ipv4=1)).ipv4
+    put_pool(store, "new", "10.1.0.0/26", blockSize=29)
+    put_pool(store, "off", "10.2.0.0/26", blockSize=29)
+    assert ipam.auto_assign(Request("a", ipv4=1, ipv4_pools=("10.1.0.0/26",))).ipv4
+    assert ipam.assign_ip("10.2.0.5", "a")
+
+
 NETWORKS = st.tuples(st.integers(24, 31), st.integers(0, 127)).map(
     lambda one: str(ip_network((int(ip_address("10.0.0.0")) + 2 * one[1], one[0]), strict=False))
 )

@@ -5,10 +5,11 @@ node standing as they were read. Where its answer is lost the addresses are not 
 and releasing the handle frees whatever was taken.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from ipaddress import ip_network
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from calico.datastore import log
 from calico.datastore.errors import DatastoreError
@@ -33,6 +34,8 @@ from calico.ipam.view import View
 from calico.model.formats import parse_cidr
 from calico.model.ipam import AllocationAttribute, Block, IPAMConfig
 from calico.model.keys import BLOCKS, IPAM_CONFIG, AffinityKey, BlockKey, HandleKey
+
+T = TypeVar("T")
 
 
 class Request(NamedTuple):
@@ -104,14 +107,27 @@ def _assign(
 ) -> str:
     """Fill `found` up to `count`; why it is not full, or nothing. Begins anew when pools or node change under it."""
     for _ in context.attempts(f"node {request.host}: pools keep changing"):
-        host = _host(context, request.host)
-        pools = context.inventory.pools()
-        search = _Search(context, request, host, pools, choose(pools, host, family, requested))
+        host, pools, chosen = _decide(context, request.host, partial(choose, family=family, requested=requested))
+        search = _Search(context, request, host, pools, chosen)
         try:
             return search.fill(found, count)
         except _ChangedError:
             context.inventory.refresh()
     raise AssertionError("attempts end in ContentionError")
+
+
+def _decide(
+    context: Context, name: str, decide: Callable[[tuple[Pool, ...], Host], T]
+) -> tuple[Host, tuple[Pool, ...], T]:
+    """The host, the pools, and what `decide` makes of them: a refusal by what there is now, not by what was."""
+    for _ in range(2):
+        host, pools = _host(context, name), context.inventory.pools()
+        try:
+            return host, pools, decide(pools, host)
+        except NotFoundError as error:
+            context.inventory.refresh()
+            refusal = error
+    raise refusal
 
 
 def _host(context: Context, name: str) -> Host:
@@ -359,15 +375,19 @@ def assign_ip(
     node).
     """
     for _ in context.attempts(f"address {address}"):
-        node = _host(context, host)
-        pool = holding((one for one in context.inventory.pools() if not one.disabled), address)
-        if pool is None:
-            raise NotFoundError(f"The provided IP address is not in a configured pool: {address}")
+        node, _, pool = _decide(context, host, lambda pools, _: _pool_of(pools, address))
         try:
             return _OneAddress(context, node, _attribute(handle, attributes)).assign(pool, address)
         except _ChangedError:
             context.inventory.refresh()
     raise AssertionError("attempts end in ContentionError")
+
+
+def _pool_of(pools: tuple[Pool, ...], address: Address) -> Pool:
+    pool = holding((one for one in pools if not one.disabled), address)
+    if pool is None:
+        raise NotFoundError(f"The provided IP address is not in a configured pool: {address}")
+    return pool
 
 
 class _OneAddress(_Taker):

@@ -92,7 +92,8 @@ class StoredInventory:
 class CachedInventory:
     """Remembers another inventory's answers for `seconds`, for a daemon that allocates often. Threads may share it.
 
-    What was read as absent is asked again each time. A new pool is seen after `seconds` at the latest.
+    What was read as absent is asked again each time. A new pool is seen after `seconds` at the latest, and by who asks
+    for it at once: IPAM refuses nothing before a `refresh`.
     """
 
     def __init__(self, inner: Inventory, seconds: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
