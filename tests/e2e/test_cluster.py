@@ -117,7 +117,7 @@ def test_mesos_and_docker_containers_reach_each_other_and_keep_their_labels(clus
     for source, destination in ((ucr, docker), (docker, ucr), (near, ucr), (near, docker)):
         settled(tasks, source, destination)
     labels = {item["spec"]["node"]: item["metadata"].get("labels", {}) for item in resources(cluster, "wep")}
-    assert {"biz_type": "bookstore", "role": "server"}.items() <= labels["10.99.0.2"].items()
+    assert {"biz_type": "bookstore", "role": "server"}.items() <= labels[cluster.node("agent1").address].items()
     tasks.stop([docker, near])
 
 
