@@ -237,7 +237,7 @@ def test_a_full_disk_is_told_and_leaves_what_is_there(machine: Machine, monkeypa
     machine.render("calico.conf", {**CALICO, "delegate": {"type": "calico", "mtu": 8900}})
     machine.put("red", "10.2.0.0/16")
     with monkeypatch.context() as patched:
-        patched.setattr("calico.node.networks._sync", lambda _directory: None)
+        patched.setattr("calico.node.networks.sync_directory", lambda _directory: None)
         patched.setattr(os, "fsync", full)
         said = machine.step()
     assert "blue.conf cannot be written: No space left on device" in said

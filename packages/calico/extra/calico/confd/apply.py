@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from calico.confd import control
+from calico.daemon.files import sync_directory
 from calico.daemon.log import fields
 
 CONFIG = "/var/lib/calico/bird/bird.cfg"
@@ -70,7 +71,7 @@ class Applier:
                 self._refused = (text, error)
                 return error
             staged.replace(self._config)
-            _sync(self._config.parent)
+            sync_directory(self._config.parent)
         except OSError as error:
             return f"{self._config}: cannot be written: {error.strerror or error} (is the disk full, or read-only?)"
         finally:
@@ -115,11 +116,3 @@ def _write(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(descriptor)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,1 +1,1 @@
-"""What every daemon of ours does alike: tell systemd how it is, write its log, and serve its figures."""
+"""What every daemon of ours does alike: tell systemd how it is, log, keep files, and serve its figures."""

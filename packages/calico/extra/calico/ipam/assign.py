@@ -120,24 +120,19 @@ def _decide(
     context: Context, name: str, decide: Callable[[tuple[Pool, ...], Host], T]
 ) -> tuple[Host, tuple[Pool, ...], T]:
     """The host, the pools, and what `decide` makes of them: a refusal by what there is now, not by what was."""
-    for _ in range(2):
-        host, pools = _host(context, name), context.inventory.pools()
-        try:
-            return host, pools, decide(pools, host)
-        except NotFoundError as error:
-            context.inventory.refresh()
-            refusal = error
-    raise refusal
 
-
-def _host(context: Context, name: str) -> Host:
-    host = context.inventory.host(name)
-    if host is None:
-        context.inventory.refresh()
+    def decided() -> tuple[Host, tuple[Pool, ...], T]:
         host = context.inventory.host(name)
-    if host is None:
-        raise NotFoundError(f"resource does not exist: Node({name}); start dcos-calico-node on it first")
-    return host
+        if host is None:
+            raise NotFoundError(f"resource does not exist: Node({name}); start dcos-calico-node on it first")
+        pools = context.inventory.pools()
+        return host, pools, decide(pools, host)
+
+    try:
+        return decided()
+    except NotFoundError:
+        context.inventory.refresh()
+        return decided()
 
 
 def _give_back(context: Context, request: Request, taken: list[Assigned]) -> None:

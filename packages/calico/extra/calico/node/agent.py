@@ -109,10 +109,8 @@ class Agent:
         server = Server(self._paths.socket, self._service.handle)
         self._link()
         self._start("work", self._work)
-        late = time.monotonic() + _READY_WITHIN
-        if not self._tried.wait(_READY_WITHIN):
+        if not self._placed.wait(_READY_WITHIN) and not self._tried.is_set():
             self.status.set("start-up", "waits: etcd has not answered yet")
-        self._placed.wait(max(late - time.monotonic(), 0))
         self.status.ready()
         while not self.stopped.wait(_TICK):
             self.status.alive()
@@ -127,7 +125,6 @@ class Agent:
     def stop(self) -> None:
         """End soon."""
         self.stopped.set()
-        self._tried.set()
         self._placed.set()
 
     def _start(self, name: str, work: Callable[[], None]) -> None:
@@ -147,21 +144,13 @@ class Agent:
 
     def _work(self) -> None:
         """Take the node's place, then follow pools and nodes."""
-        node = self._until_done("start-up", self._attempt)
+        node = self._start_up()
         if node is None:
             return
         self.status.set("start-up", "")
         self._start("networks", lambda: self._place(node.name))
         self._start("collector", lambda: self._collect(node.name))
         self._follow(node)
-
-    def _attempt(self) -> NodeSettings:
-        try:
-            return self.start()
-        except _EXPECTED:
-            self._link()
-            self._placed.set()
-            raise
 
     def start(self) -> NodeSettings:
         """One run of start-up."""
@@ -173,16 +162,18 @@ class Agent:
     def _advise(self, lines: tuple[str, ...]) -> None:
         self.status.set("configuration", "; ".join(lines))
 
-    def _until_done(self, part: str, work: Callable[[], NodeSettings]) -> NodeSettings | None:
+    def _start_up(self) -> NodeSettings | None:
         """Try again until it works, saying what it waits for; None when the agent ends meanwhile."""
         pause = _FIRST_PAUSE
         while not self.stopped.is_set():
             try:
-                return work()
+                return self.start()
             except _EXPECTED as error:
-                self.status.set(part, f"waits: {error}")
+                self.status.set("start-up", f"waits: {error}")
             finally:
                 self._tried.set()
+            self._link()
+            self._placed.set()
             self.stopped.wait(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
         return None

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from calico.cni.networks import MARK, TEMPLATE, configuration, is_for_mesos
+from calico.daemon.files import sync_directory
 from calico.daemon.log import fields
 from calico.datastore.errors import DatastoreError
 from calico.datastore.store import Delete, Guard, Put, Store, listing
@@ -178,7 +179,7 @@ class Files:
             except OSError as error:
                 problems.append(f"{name} cannot be removed: {error.strerror}")
         if planned.write or planned.remove:
-            _sync(self._directory)
+            sync_directory(self._directory)
         return problems
 
     def clear(self) -> None:
@@ -239,14 +240,6 @@ def _parse(text: str) -> dict[str, Any]:
 def _network(document: Mapping[str, Any]) -> str:
     name = document.get("name")
     return name if isinstance(name, str) else ""
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # -- with the datastore ------------------------------------------------------------------------------------------------
